@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# The vhost-user wire: linked by the worker alone.
+noinst_LIBRARIES += proto/libvus.a
+proto_libvus_a_SOURCES = \
+	proto/channel.c proto/channel.h \
+	proto/checked.h \
+	proto/device.h \
+	proto/fd.h \
+	proto/map.c proto/map.h \
+	proto/mem.c proto/mem.h \
+	proto/message.c \
+	proto/session.c proto/session.h \
+	proto/virtq.c proto/virtq.h \
+	proto/wire.h

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * SHMEM_MAP, and when. Invariant number one of this project:
+ *
+ *   A SHMEM_MAP goes out when, and only when, the device is started, the
+ *   protocol feature SHMEM is negotiated and there is a back-end channel;
+ *   once per region and start; and nobody waits for its answer.
+ *
+ * QEMU 11.1 dies by SIGSEGV of a map or unmap while its device is stopped,
+ * and deadlocks if we wait for the answer inside of a request of its own.
+ * Started means: ring 0 has its kick descriptor and is enabled, until it is
+ * disabled, SET_VRING_BASE is asked for, or the device is reset. QEMU drops
+ * all mappings at a reset and says nothing, and keeps them over QMP stop and
+ * cont; so at each start a region is mapped unless the memory table holds
+ * its file already, which tells that the mapping has survived.
+ *
+ * SHMEM_UNMAP is never sent: the front-end unmaps at reset and at the end.
+ */
+#ifndef MAP_H
+#define MAP_H
+
+#include <stdbool.h>
+
+struct vus_session;
+
+/* The invariant's condition, and the only place that states it. */
+bool vus_map_allowed(const struct vus_session *s);
+
+/*
+ * The device has started, or a channel has come while it was started: send
+ * what is missing. Called before the request that caused it is answered.
+ */
+void vus_map_start(struct vus_session *s);
+
+/* Go on after the channel had no room. */
+void vus_map_continue(struct vus_session *s);
+
+/* Whether the channel has to be watched for writing to go on. */
+bool vus_map_wants_write(const struct vus_session *s);
+
+/* The device has stopped: no mapping is taken for granted any more. */
+void vus_map_stop(struct vus_session *s);
+
+/* The memory table has changed: note the regions that are in it. */
+void vus_map_table_changed(struct vus_session *s);
+
+/* Answers have come in: read and note them. Closes a channel that has ended
+ * or makes no sense. */
+void vus_map_readable(struct vus_session *s);
+
+#endif

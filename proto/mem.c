@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* The front-end's memory table; the promises are in mem.h. */
+#include "config.h"
+
+#include "mem.h"
+
+#include "checked.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+static int
+refuse(const char **why, int error, const char *reason)
+{
+	*why = reason;
+	return error;
+}
+
+/* Whether the numbers can be, looked at for themselves. */
+static bool
+numbers_valid(const struct vus_wire_mem_region *r)
+{
+	uint64_t end;
+
+	return r->size != 0 && checked_add(r->guest_addr, r->size, &end) &&
+	       checked_add(r->user_addr, r->size, &end) &&
+	       checked_add(r->mmap_offset, r->size, &end);
+}
+
+static bool
+overlaps_any(const struct vus_mem_region *list, unsigned n,
+    const struct vus_wire_mem_region *r)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (checked_overlap(list[i].guest_addr, list[i].size,
+			r->guest_addr, r->size) ||
+		    checked_overlap(
+			list[i].user_addr, list[i].size, r->user_addr, r->size))
+			return true;
+	return false;
+}
+
+/*
+ * Describe wire region r, backed by fd, without mapping it: out->map stays
+ * NULL.
+ */
+static int
+describe(struct vus_mem_region *out, const struct vus_wire_mem_region *r,
+    int fd, struct stat *st, const char **why)
+{
+	memset(out, 0, sizeof(*out));
+	if (!numbers_valid(r))
+		return refuse(why, -EINVAL, "an empty or wrapping region");
+	if (fstat(fd, st) < 0)
+		return refuse(why, -errno, strerror(errno));
+	if (!S_ISREG(st->st_mode))
+		return refuse(why, -EBADF,
+		    "its descriptor is not of a memfd or regular file");
+	if (st->st_size < 0 ||
+	    !checked_within(r->mmap_offset, r->size, (uint64_t)st->st_size))
+		return refuse(why, -EINVAL, "beyond the end of its file");
+	out->guest_addr = r->guest_addr;
+	out->user_addr = r->user_addr;
+	out->size = r->size;
+	out->file_offset = r->mmap_offset;
+	out->dev = st->st_dev;
+	out->ino = st->st_ino;
+	return 0;
+}
+
+static int
+map_region(struct vus_mem_region *region, int fd, const struct stat *st,
+    const char **why)
+{
+	/* The block size of a huge page file is its page size, to which
+	 * offset and length must keep. */
+	uint64_t page = st->st_blksize > 4096 &&
+				checked_power_of_two((uint64_t)st->st_blksize)
+			    ? (uint64_t)st->st_blksize
+			    : 4096;
+	uint64_t start = region->file_offset & ~(page - 1);
+	uint64_t delta = region->file_offset - start;
+	uint64_t len;
+
+	if (!checked_add(region->size, delta, &len) ||
+	    !checked_add(len, page - 1, &len) || len > SIZE_MAX)
+		return refuse(why, -EINVAL, "an empty or wrapping region");
+	len &= ~(page - 1);
+	region->map = mmap(NULL, (size_t)len, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_NORESERVE, fd, (off_t)start);
+	if (region->map == MAP_FAILED) {
+		region->map = NULL;
+		return refuse(why, -errno, strerror(errno));
+	}
+	region->map_len = (size_t)len;
+	region->host = (unsigned char *)region->map + delta;
+	return 0;
+}
+
+static void
+unmap_region(struct vus_mem_region *region)
+{
+	if (region->map != NULL)
+		(void)munmap(region->map, region->map_len);
+	region->map = NULL;
+}
+
+/*
+ * The index in mem of a mapping of the same piece of the same file that none
+ * of the n regions before has claimed, or -1.
+ */
+static int
+find_mapping(const struct vus_mem *mem, const struct vus_mem_region *region,
+    const int *claimed, unsigned n)
+{
+	for (unsigned i = 0; i < mem->nregions; i++) {
+		const struct vus_mem_region *old = &mem->region[i];
+		bool taken = false;
+
+		if (old->dev != region->dev || old->ino != region->ino ||
+		    old->size != region->size ||
+		    old->file_offset != region->file_offset)
+			continue;
+		for (unsigned k = 0; k < n; k++)
+			taken = taken || claimed[k] == (int)i;
+		if (!taken)
+			return (int)i;
+	}
+	return -1;
+}
+
+int
+vus_mem_replace(struct vus_mem *mem, const struct vus_wire_mem_region *regions,
+    const int *fds, unsigned n, const char **why)
+{
+	struct vus_mem_region fresh[VUS_MEM_TABLE_MAX];
+	int claimed[VUS_MEM_TABLE_MAX];
+	unsigned done = 0;
+	int rc = 0;
+
+	if (n > VUS_MEM_TABLE_MAX)
+		return refuse(why, -EINVAL, "too many regions");
+	/* Nothing of mem changes before all of this has succeeded. */
+	for (; done < n; done++) {
+		struct stat st;
+
+		rc =
+		    describe(&fresh[done], &regions[done], fds[done], &st, why);
+		if (rc < 0)
+			break;
+		if (overlaps_any(fresh, done, &regions[done])) {
+			rc = refuse(why, -EINVAL, "overlapping regions");
+			break;
+		}
+		claimed[done] = find_mapping(mem, &fresh[done], claimed, done);
+		if (claimed[done] >= 0)
+			continue;
+		rc = map_region(&fresh[done], fds[done], &st, why);
+		if (rc < 0)
+			break;
+	}
+	if (rc < 0) {
+		while (done-- > 0)
+			unmap_region(&fresh[done]);
+		return rc;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		struct vus_mem_region *old;
+
+		if (claimed[i] < 0)
+			continue;
+		old = &mem->region[claimed[i]];
+		fresh[i].map = old->map;
+		fresh[i].map_len = old->map_len;
+		fresh[i].host = old->host;
+		old->map = NULL;
+	}
+	vus_mem_clear(mem);
+	memcpy(mem->region, fresh, n * sizeof(fresh[0]));
+	mem->nregions = n;
+	return 0;
+}
+
+int
+vus_mem_add(struct vus_mem *mem, const struct vus_wire_mem_region *region,
+    int fd, const char **why)
+{
+	struct vus_mem_region fresh;
+	struct stat st;
+	int rc;
+
+	if (mem->nregions == VUS_MEM_SLOTS_MAX)
+		return refuse(why, -ENOSPC, "no memory slot is left");
+	rc = describe(&fresh, region, fd, &st, why);
+	if (rc < 0)
+		return rc;
+	if (overlaps_any(mem->region, mem->nregions, region))
+		return refuse(why, -EINVAL, "overlapping regions");
+	rc = map_region(&fresh, fd, &st, why);
+	if (rc < 0)
+		return rc;
+	mem->region[mem->nregions++] = fresh;
+	return 0;
+}
+
+int
+vus_mem_remove(struct vus_mem *mem, const struct vus_wire_mem_region *region)
+{
+	for (unsigned i = 0; i < mem->nregions; i++) {
+		struct vus_mem_region *r = &mem->region[i];
+
+		if (r->guest_addr != region->guest_addr ||
+		    r->user_addr != region->user_addr ||
+		    r->size != region->size)
+			continue;
+		unmap_region(r);
+		*r = mem->region[--mem->nregions];
+		return 0;
+	}
+	return -ENOENT;
+}
+
+void
+vus_mem_clear(struct vus_mem *mem)
+{
+	for (unsigned i = 0; i < mem->nregions; i++)
+		unmap_region(&mem->region[i]);
+	mem->nregions = 0;
+}
+
+bool
+vus_mem_has_file(const struct vus_mem *mem, dev_t dev, ino_t ino)
+{
+	for (unsigned i = 0; i < mem->nregions; i++)
+		if (mem->region[i].dev == dev && mem->region[i].ino == ino)
+			return true;
+	return false;
+}
+
+void *
+vus_mem_guest(const struct vus_mem *mem, uint64_t addr, uint64_t *len)
+{
+	for (unsigned i = 0; i < mem->nregions; i++) {
+		const struct vus_mem_region *r = &mem->region[i];
+		uint64_t offset = addr - r->guest_addr;
+
+		if (addr < r->guest_addr || offset >= r->size)
+			continue;
+		if (*len > r->size - offset)
+			*len = r->size - offset;
+		return r->host + offset;
+	}
+	return NULL;
+}
+
+void *
+vus_mem_user(const struct vus_mem *mem, uint64_t addr, uint64_t len)
+{
+	for (unsigned i = 0; i < mem->nregions; i++) {
+		const struct vus_mem_region *r = &mem->region[i];
+
+		if (addr >= r->user_addr &&
+		    checked_within(addr - r->user_addr, len, r->size))
+			return r->host + (addr - r->user_addr);
+	}
+	return NULL;
+}

@@ -1,0 +1,695 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * The requests of a front-end: one table, one dispatcher, one handler each.
+ *
+ * A row says all that can be checked without understanding the payload; a
+ * request that its row refuses never reaches a handler. The order of checks:
+ * header -> row -> size -> descriptors -> feature -> ring -> handler ->
+ * answer -> close what is left.
+ */
+#include "config.h"
+
+#include "checked.h"
+#include "fd.h"
+#include "map.h"
+#include "session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+enum verdict {
+	DONE,	 /* carried out; acknowledge if asked */
+	REPLIED, /* the handler has sent a reply of its own */
+	REFUSE,	 /* a bad value: s->why; a non-zero acknowledgement if asked */
+	HANG_UP	 /* a broken message: s->why */
+};
+
+/* How a request is answered. */
+enum answer {
+	ACK, /* a u64, only with REPLY_ACK and NEED_REPLY */
+	OWN  /* a payload of its own, always */
+};
+
+/* Where a ring request names its ring, and what state that must be in. */
+enum ring_rule {
+	NO_RING,
+	RING_STATE,	    /* u32 index at the start of the payload */
+	RING_STATE_STOPPED, /* the same, and the ring must not be running */
+	RING_FD		    /* u64: index, and VUS_VRING_NO_FD */
+};
+
+struct row {
+	const char *name;
+	uint32_t min_size, max_size; /* payload, bytes */
+	unsigned min_fds, max_fds;
+	uint64_t features; /* protocol features that must be negotiated */
+	enum answer answer;
+	enum ring_rule ring;
+	enum verdict (*handle)(struct vus_session *s, struct vus_msg *msg);
+	const char *absent; /* no handler, for this reason */
+};
+
+static enum verdict __attribute__((format(printf, 2, 3)))
+refuse(struct vus_session *s, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(s->why, sizeof(s->why), format, ap);
+	va_end(ap);
+	return REFUSE;
+}
+
+static enum verdict __attribute__((format(printf, 2, 3)))
+hang_up(struct vus_session *s, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(s->why, sizeof(s->why), format, ap);
+	va_end(ap);
+	return HANG_UP;
+}
+
+static enum verdict
+reply(struct vus_session *s, const struct vus_msg *msg, const void *payload,
+    size_t len)
+{
+	int rc = vus_chan_send(
+	    &s->front, msg->head.request, VUS_FLAG_REPLY, payload, len, -1);
+
+	if (rc < 0)
+		return hang_up(s, "reply not sent: %s", strerror(-rc));
+	return REPLIED;
+}
+
+static enum verdict
+reply_u64(struct vus_session *s, const struct vus_msg *msg, uint64_t value)
+{
+	return reply(s, msg, &value, sizeof(value));
+}
+
+static uint64_t
+payload_u64(const struct vus_msg *msg)
+{
+	uint64_t value;
+
+	memcpy(&value, msg->payload, sizeof(value));
+	return value;
+}
+
+/* --- features and ownership ------------------------------------------------
+ */
+
+static enum verdict
+on_get_features(struct vus_session *s, struct vus_msg *msg)
+{
+	return reply_u64(s, msg, vus_session_features(s));
+}
+
+static enum verdict
+on_set_features(struct vus_session *s, struct vus_msg *msg)
+{
+	const struct vus_device_type *type = s->device->type;
+	uint64_t features = payload_u64(msg);
+
+	if (features & ~vus_session_features(s))
+		return refuse(s, "features 0x%" PRIx64 " were not offered",
+		    features & ~vus_session_features(s));
+	for (unsigned i = 0; i < type->num_queues; i++)
+		if (vus_ring_running(&s->ring[i]) &&
+		    features != s->state.features)
+			return refuse(
+			    s, "features change while ring %u runs", i);
+	s->state.features = features;
+	s->state.features_set = true;
+	for (unsigned i = 0; i < type->num_queues; i++) {
+		struct vus_virtq *vq = &s->ring[i].vq;
+
+		vq->indirect =
+		    (features & VUS_BIT(VUS_VIRTIO_F_INDIRECT_DESC)) != 0;
+		vq->event_idx =
+		    (features & VUS_BIT(VUS_VIRTIO_F_EVENT_IDX)) != 0;
+	}
+	if (type->expected & ~features)
+		vus_log(s, VUS_LOG_WARN, "%s", type->unaccepted);
+	return DONE;
+}
+
+static enum verdict
+on_set_owner(struct vus_session *s, struct vus_msg *msg)
+{
+	(void)msg;
+	/*
+	 * A second time means that the device was unplugged and added again
+	 * on this connection (QEMU device_del, device_add): nothing of the
+	 * old one may be left. The back-end channel stays, for QEMU sends it
+	 * before SET_OWNER.
+	 */
+	vus_session_reset_device(s);
+	vus_mem_clear(&s->mem);
+	return DONE;
+}
+
+static enum verdict
+on_reset_device(struct vus_session *s, struct vus_msg *msg)
+{
+	(void)msg;
+	vus_session_reset_device(s);
+	return DONE;
+}
+
+/* Deprecated; of the two readings that the specification leaves, the one
+ * that disables the rings. */
+static enum verdict
+on_reset_owner(struct vus_session *s, struct vus_msg *msg)
+{
+	(void)msg;
+	for (unsigned i = 0; i < s->device->type->num_queues; i++) {
+		s->ring[i].enabled = false;
+		vus_ring_update(s, i);
+	}
+	return DONE;
+}
+
+static enum verdict
+on_get_protocol_features(struct vus_session *s, struct vus_msg *msg)
+{
+	return reply_u64(s, msg, s->dialect.protocol_features);
+}
+
+static enum verdict
+on_set_protocol_features(struct vus_session *s, struct vus_msg *msg)
+{
+	uint64_t features = payload_u64(msg);
+
+	if (features & ~s->dialect.protocol_features)
+		return refuse(s,
+		    "protocol features 0x%" PRIx64 " were not offered",
+		    features & ~s->dialect.protocol_features);
+	if (s->state.started && features != s->state.protocol_features)
+		return refuse(s, "protocol features change while started");
+	s->state.protocol_features = features;
+	return DONE;
+}
+
+static enum verdict
+on_get_queue_num(struct vus_session *s, struct vus_msg *msg)
+{
+	return reply_u64(s, msg, s->device->type->num_queues);
+}
+
+/* VIRTIO 1.3, 2.1. Zero is a reset. */
+static enum verdict
+on_set_status(struct vus_session *s, struct vus_msg *msg)
+{
+	uint64_t status = payload_u64(msg);
+
+	if (status > UINT8_MAX)
+		return refuse(s, "status 0x%" PRIx64 " is none", status);
+	if (status == 0)
+		vus_session_reset_device(s);
+	s->state.status = (uint8_t)status;
+	return DONE;
+}
+
+static enum verdict
+on_get_status(struct vus_session *s, struct vus_msg *msg)
+{
+	return reply_u64(s, msg, s->state.status);
+}
+
+/* --- configuration space ---------------------------------------------------
+ */
+
+/* The range that a GET_CONFIG or SET_CONFIG names. False if it cannot be. */
+static bool
+config_range(const struct vus_msg *msg, struct vus_wire_config *range)
+{
+	memcpy(range, msg->payload, sizeof(*range));
+	return msg->head.size - sizeof(*range) == range->size &&
+	       checked_within(range->offset, range->size, VUS_CONFIG_MAX);
+}
+
+static enum verdict
+on_get_config(struct vus_session *s, struct vus_msg *msg)
+{
+	struct vus_wire_config range;
+
+	/* No error reply: rust-vmm's front-end would wait for the bytes it
+	 * has asked for, for ever. */
+	if (!config_range(msg, &range))
+		return hang_up(s, "no such part of the configuration space");
+	memcpy(msg->payload + sizeof(range), s->device->config + range.offset,
+	    range.size);
+	return reply(s, msg, msg->payload, msg->head.size);
+}
+
+static enum verdict
+on_set_config(struct vus_session *s, struct vus_msg *msg)
+{
+	struct vus_wire_config range;
+
+	if (!config_range(msg, &range))
+		return refuse(s, "no such part of the configuration space");
+	/* VIRTIO 1.3, 5.19.4: the driver must not write these fields; that
+	 * it does changes nothing. */
+	vus_log(s, VUS_LOG_DEBUG, "SET_CONFIG ignored: all is read-only");
+	return DONE;
+}
+
+/* --- guest memory ----------------------------------------------------------
+ */
+
+/* The table has changed: rings may lie elsewhere, our regions be in it. */
+static void
+memory_changed(struct vus_session *s)
+{
+	vus_map_table_changed(s);
+	for (unsigned i = 0; i < s->device->type->num_queues; i++)
+		if (vus_ring_running(&s->ring[i]))
+			vus_ring_update(s, i);
+}
+
+static enum verdict
+on_set_mem_table(struct vus_session *s, struct vus_msg *msg)
+{
+	struct vus_wire_mem_region regions[VUS_MEM_TABLE_MAX];
+	struct vus_wire_mem_table table;
+	const char *why;
+
+	memcpy(&table, msg->payload, sizeof(table));
+	if (table.nregions > VUS_MEM_TABLE_MAX ||
+	    msg->head.size !=
+		sizeof(table) + table.nregions * sizeof(regions[0]))
+		return hang_up(s, "%" PRIu32 " regions in %" PRIu32 " bytes",
+		    table.nregions, msg->head.size);
+	if (msg->nfds != table.nregions)
+		return hang_up(s,
+		    "%u file descriptors for %" PRIu32 " regions; guest "
+		    "memory must be shared (QEMU: -object "
+		    "memory-backend-memfd,share=on)",
+		    msg->nfds, table.nregions);
+	memcpy(regions, msg->payload + sizeof(table),
+	    table.nregions * sizeof(regions[0]));
+	if (vus_mem_replace(&s->mem, regions, msg->fds, table.nregions, &why) <
+	    0)
+		return refuse(s, "%s", why);
+	memory_changed(s);
+	return DONE;
+}
+
+static enum verdict
+on_get_max_mem_slots(struct vus_session *s, struct vus_msg *msg)
+{
+	return reply_u64(s, msg, VUS_MEM_SLOTS_MAX);
+}
+
+static enum verdict
+on_add_mem_reg(struct vus_session *s, struct vus_msg *msg)
+{
+	struct vus_wire_single_region single;
+	const char *why;
+
+	memcpy(&single, msg->payload, sizeof(single));
+	if (vus_mem_add(&s->mem, &single.region, msg->fds[0], &why) < 0)
+		return refuse(s, "%s", why);
+	memory_changed(s);
+	return DONE;
+}
+
+static enum verdict
+on_rem_mem_reg(struct vus_session *s, struct vus_msg *msg)
+{
+	struct vus_wire_single_region single;
+
+	memcpy(&single, msg->payload, sizeof(single));
+	if (vus_mem_remove(&s->mem, &single.region) < 0)
+		return refuse(s, "no such region");
+	memory_changed(s);
+	return DONE;
+}
+
+/* --- rings ------------------------------------------------------------------
+ */
+
+static struct vus_wire_vring_state
+payload_state(const struct vus_msg *msg)
+{
+	struct vus_wire_vring_state state;
+
+	memcpy(&state, msg->payload, sizeof(state));
+	return state;
+}
+
+static enum verdict
+on_set_vring_num(struct vus_session *s, struct vus_msg *msg)
+{
+	struct vus_wire_vring_state state = payload_state(msg);
+
+	if (state.num > VUS_RING_MAX || !checked_power_of_two(state.num))
+		return refuse(s, "a ring of %" PRIu32 " entries", state.num);
+	s->ring[state.index].vq.num = state.num;
+	return DONE;
+}
+
+static enum verdict
+on_set_vring_addr(struct vus_session *s, struct vus_msg *msg)
+{
+	struct vus_wire_vring_addr addr;
+	struct vus_ring *ring;
+
+	memcpy(&addr, msg->payload, sizeof(addr));
+	if (addr.flags != 0)
+		return refuse(s, "flags 0x%" PRIx32, addr.flags);
+	/* VIRTIO 1.3, 2.7: a ring that is out of line is never met. */
+	if (addr.desc % 16 != 0 || addr.avail % 2 != 0 || addr.used % 4 != 0)
+		return refuse(s, "misaligned addresses");
+	ring = &s->ring[addr.index];
+	ring->desc_addr = addr.desc;
+	ring->avail_addr = addr.avail;
+	ring->used_addr = addr.used;
+	ring->has_addr = true;
+	if (vus_ring_running(ring))
+		vus_ring_update(s, addr.index);
+	return DONE;
+}
+
+static enum verdict
+on_set_vring_base(struct vus_session *s, struct vus_msg *msg)
+{
+	struct vus_wire_vring_state state = payload_state(msg);
+
+	if (state.num > UINT16_MAX)
+		return refuse(s, "base %" PRIu32, state.num);
+	s->ring[state.index].vq.next = (uint16_t)state.num;
+	return DONE;
+}
+
+static enum verdict
+on_get_vring_base(struct vus_session *s, struct vus_msg *msg)
+{
+	struct vus_wire_vring_state state = payload_state(msg);
+
+	vus_ring_stop(s, state.index);
+	state.num = s->ring[state.index].vq.next;
+	return reply(s, msg, &state, sizeof(state));
+}
+
+static enum verdict
+on_set_vring_enable(struct vus_session *s, struct vus_msg *msg)
+{
+	struct vus_wire_vring_state state = payload_state(msg);
+
+	if (!(s->state.features & VUS_BIT(VUS_VIRTIO_F_PROTOCOL_FEATURES)))
+		return refuse(
+		    s, "VHOST_USER_F_PROTOCOL_FEATURES was not accepted");
+	if (state.num > 1)
+		return refuse(s, "neither 0 nor 1");
+	s->ring[state.index].enabled = state.num == 1;
+	/* This sends the SHMEM_MAP, before the acknowledgement goes out. */
+	vus_ring_update(s, state.index);
+	return DONE;
+}
+
+/*
+ * Take the descriptor of a kick, call or error message into *fd; -1 if it
+ * says that there is none. It must be an eventfd (or another anonymous inode,
+ * which is harmless) and will not block us.
+ */
+static enum verdict
+take_event_fd(struct vus_session *s, struct vus_msg *msg, int *fd)
+{
+	bool none = (payload_u64(msg) & VUS_VRING_NO_FD) != 0;
+	struct stat st;
+	int flags;
+
+	*fd = -1;
+	if (msg->nfds != (none ? 0U : 1U))
+		return hang_up(s, "%u file descriptors", msg->nfds);
+	if (none)
+		return DONE;
+	flags = fcntl(msg->fds[0], F_GETFL);
+	if (flags < 0 || fstat(msg->fds[0], &st) < 0)
+		return refuse(s, "%s", strerror(errno));
+	if ((st.st_mode & S_IFMT) != 0 || (flags & O_PATH) != 0)
+		return refuse(s, "the descriptor is not an eventfd");
+	if (!(flags & O_NONBLOCK) &&
+	    fcntl(msg->fds[0], F_SETFL, flags | O_NONBLOCK) < 0)
+		return refuse(s, "%s", strerror(errno));
+	*fd = vus_msg_take_fd(msg);
+	return DONE;
+}
+
+static unsigned
+payload_ring(const struct vus_msg *msg)
+{
+	return (unsigned)(payload_u64(msg) & VUS_VRING_INDEX_MASK);
+}
+
+static enum verdict
+on_set_vring_kick(struct vus_session *s, struct vus_msg *msg)
+{
+	enum verdict verdict;
+	int fd;
+
+	verdict = take_event_fd(s, msg, &fd);
+	if (verdict != DONE)
+		return verdict;
+	if (fd < 0)
+		return refuse(s, "rings without a kick descriptor, to be "
+				 "polled, are not served");
+	vus_ring_kick_fd(s, payload_ring(msg), fd);
+	return DONE;
+}
+
+/* Put the descriptor of a message in place of *slot. */
+static enum verdict
+replace_event_fd(struct vus_session *s, struct vus_msg *msg, int *slot)
+{
+	enum verdict verdict;
+	int fd;
+
+	verdict = take_event_fd(s, msg, &fd);
+	if (verdict != DONE)
+		return verdict;
+	fd_closep(slot);
+	*slot = fd;
+	return DONE;
+}
+
+static enum verdict
+on_set_vring_call(struct vus_session *s, struct vus_msg *msg)
+{
+	return replace_event_fd(s, msg, &s->ring[payload_ring(msg)].call_fd);
+}
+
+static enum verdict
+on_set_vring_err(struct vus_session *s, struct vus_msg *msg)
+{
+	return replace_event_fd(s, msg, &s->ring[payload_ring(msg)].err_fd);
+}
+
+/* --- shared memory regions ---------------------------------------------------
+ */
+
+static enum verdict
+on_set_backend_req_fd(struct vus_session *s, struct vus_msg *msg)
+{
+	struct stat st;
+
+	if (fstat(msg->fds[0], &st) < 0 || !S_ISSOCK(st.st_mode))
+		return refuse(s, "the descriptor is not a socket");
+	vus_session_set_backend(s, vus_msg_take_fd(msg));
+	return DONE;
+}
+
+static enum verdict
+on_get_shmem_config(struct vus_session *s, struct vus_msg *msg)
+{
+	return reply(s, msg, &s->shmem_config, sizeof(s->shmem_config));
+}
+
+/* --- the table
+ * ---------------------------------------------------------------- */
+
+#define ROW(request) [VUS_##request] = {.name = #request
+#define SIZE(n) .min_size = (n), .max_size = (n)
+#define FDS(n) .min_fds = (n), .max_fds = (n)
+#define NEEDS(feature) .features = VUS_BIT(VUS_F_##feature)
+#define U64 sizeof(uint64_t)
+#define STATE sizeof(struct vus_wire_vring_state)
+#define SINGLE sizeof(struct vus_wire_single_region)
+#define ABSENT(reason)                                                         \
+	.max_size = VUS_PAYLOAD_MAX, .max_fds = VUS_FDS_MAX, .absent = (reason)
+
+/* clang-format off */
+static const struct row rows[VUS_REQUEST_END] = {
+	ROW(GET_FEATURES), .answer = OWN, .handle = on_get_features },
+	ROW(SET_FEATURES), SIZE(U64), .handle = on_set_features },
+	ROW(SET_OWNER), .handle = on_set_owner },
+	ROW(RESET_OWNER), .handle = on_reset_owner },
+	ROW(SET_MEM_TABLE), .min_size = sizeof(struct vus_wire_mem_table),
+	    .max_size = sizeof(struct vus_wire_mem_table) +
+		VUS_MEM_TABLE_MAX * sizeof(struct vus_wire_mem_region),
+	    .max_fds = VUS_MEM_TABLE_MAX, .handle = on_set_mem_table },
+	ROW(SET_LOG_BASE), ABSENT("LOG_SHMFD is not offered") },
+	ROW(SET_LOG_FD), ABSENT("LOG_SHMFD is not offered") },
+	ROW(SET_VRING_NUM), SIZE(STATE), .ring = RING_STATE_STOPPED,
+	    .handle = on_set_vring_num },
+	ROW(SET_VRING_ADDR), SIZE(sizeof(struct vus_wire_vring_addr)),
+	    .ring = RING_STATE, .handle = on_set_vring_addr },
+	ROW(SET_VRING_BASE), SIZE(STATE), .ring = RING_STATE_STOPPED,
+	    .handle = on_set_vring_base },
+	ROW(GET_VRING_BASE), SIZE(STATE), .ring = RING_STATE, .answer = OWN,
+	    .handle = on_get_vring_base },
+	ROW(SET_VRING_KICK), SIZE(U64), .max_fds = 1, .ring = RING_FD,
+	    .handle = on_set_vring_kick },
+	ROW(SET_VRING_CALL), SIZE(U64), .max_fds = 1, .ring = RING_FD,
+	    .handle = on_set_vring_call },
+	ROW(SET_VRING_ERR), SIZE(U64), .max_fds = 1, .ring = RING_FD,
+	    .handle = on_set_vring_err },
+	ROW(GET_PROTOCOL_FEATURES), .answer = OWN,
+	    .handle = on_get_protocol_features },
+	ROW(SET_PROTOCOL_FEATURES), SIZE(U64),
+	    .handle = on_set_protocol_features },
+	ROW(GET_QUEUE_NUM), NEEDS(MQ), .answer = OWN,
+	    .handle = on_get_queue_num },
+	ROW(SET_VRING_ENABLE), SIZE(STATE), .ring = RING_STATE,
+	    .handle = on_set_vring_enable },
+	ROW(SEND_RARP), ABSENT("for network devices") },
+	ROW(NET_SET_MTU), ABSENT("for network devices") },
+	ROW(SET_BACKEND_REQ_FD), FDS(1), NEEDS(BACKEND_REQ),
+	    .handle = on_set_backend_req_fd },
+	ROW(IOTLB_MSG), ABSENT("VIRTIO_F_ACCESS_PLATFORM is not offered") },
+	ROW(SET_VRING_ENDIAN), ABSENT("for legacy devices") },
+	ROW(GET_CONFIG), .min_size = sizeof(struct vus_wire_config),
+	    .max_size = sizeof(struct vus_wire_config) + VUS_CONFIG_MAX,
+	    NEEDS(CONFIG), .answer = OWN, .handle = on_get_config },
+	ROW(SET_CONFIG), .min_size = sizeof(struct vus_wire_config),
+	    .max_size = sizeof(struct vus_wire_config) + VUS_CONFIG_MAX,
+	    NEEDS(CONFIG), .handle = on_set_config },
+	ROW(CREATE_CRYPTO_SESSION), ABSENT("for crypto devices") },
+	ROW(CLOSE_CRYPTO_SESSION), ABSENT("for crypto devices") },
+	ROW(POSTCOPY_ADVISE), ABSENT("PAGEFAULT is not offered") },
+	ROW(POSTCOPY_LISTEN), ABSENT("PAGEFAULT is not offered") },
+	ROW(POSTCOPY_END), ABSENT("PAGEFAULT is not offered") },
+	ROW(GET_INFLIGHT_FD), ABSENT("INFLIGHT_SHMFD is not offered") },
+	ROW(SET_INFLIGHT_FD), ABSENT("INFLIGHT_SHMFD is not offered") },
+	ROW(GPU_SET_SOCKET), ABSENT("for graphics devices") },
+	ROW(RESET_DEVICE), NEEDS(RESET_DEVICE), .handle = on_reset_device },
+	ROW(VRING_KICK), ABSENT("INBAND_NOTIFICATIONS is not offered") },
+	ROW(GET_MAX_MEM_SLOTS), NEEDS(CONFIGURE_MEM_SLOTS), .answer = OWN,
+	    .handle = on_get_max_mem_slots },
+	ROW(ADD_MEM_REG), SIZE(SINGLE), FDS(1), NEEDS(CONFIGURE_MEM_SLOTS),
+	    .handle = on_add_mem_reg },
+	/* libvhost-user takes a descriptor here, and closes it. */
+	ROW(REM_MEM_REG), SIZE(SINGLE), .max_fds = 1,
+	    NEEDS(CONFIGURE_MEM_SLOTS), .handle = on_rem_mem_reg },
+	ROW(SET_STATUS), SIZE(U64), NEEDS(STATUS), .handle = on_set_status },
+	ROW(GET_STATUS), NEEDS(STATUS), .answer = OWN,
+	    .handle = on_get_status },
+	ROW(GET_SHARED_OBJECT), ABSENT("SHARED_OBJECT is not offered") },
+	ROW(SET_DEVICE_STATE_FD), ABSENT("DEVICE_STATE is not offered") },
+	ROW(CHECK_DEVICE_STATE), ABSENT("DEVICE_STATE is not offered") },
+	ROW(GET_SHMEM_CONFIG), NEEDS(SHMEM), .answer = OWN,
+	    .handle = on_get_shmem_config },
+};
+/* clang-format on */
+
+/* The checks that need no understanding of the payload. */
+static enum verdict
+check(struct vus_session *s, const struct vus_msg *msg, const struct row *row)
+{
+	uint64_t missing = row->features & ~s->state.protocol_features;
+	uint32_t index = 0;
+
+	if (msg->head.size < row->min_size || msg->head.size > row->max_size)
+		return hang_up(s,
+		    "payload of %" PRIu32 " bytes where %" PRIu32 " to %" PRIu32
+		    " belong",
+		    msg->head.size, row->min_size, row->max_size);
+	if (msg->nfds < row->min_fds || msg->nfds > row->max_fds)
+		return hang_up(s, "%u file descriptors where %u to %u belong",
+		    msg->nfds, row->min_fds, row->max_fds);
+	if (row->handle == NULL)
+		return refuse(s, "%s", row->absent);
+	if (missing != 0)
+		return refuse(s, "protocol feature %d was not negotiated",
+		    __builtin_ctzll(missing));
+	switch (row->ring) {
+	case NO_RING:
+		return DONE;
+	case RING_STATE:
+	case RING_STATE_STOPPED:
+		memcpy(&index, msg->payload, sizeof(index));
+		break;
+	case RING_FD:
+		index = payload_ring(msg);
+		break;
+	}
+	if (index >= s->device->type->num_queues)
+		return refuse(s, "there is no ring %" PRIu32, index);
+	if (row->ring == RING_STATE_STOPPED &&
+	    vus_ring_running(&s->ring[index]))
+		return refuse(s, "ring %" PRIu32 " is running", index);
+	return DONE;
+}
+
+static enum verdict
+check_header(struct vus_session *s, const struct vus_wire_header *head)
+{
+	if ((head->flags & VUS_VERSION_MASK) != VUS_VERSION)
+		return hang_up(
+		    s, "version %" PRIu32, head->flags & VUS_VERSION_MASK);
+	if (head->flags & ~VUS_FLAGS_KNOWN)
+		return hang_up(s, "reserved flags 0x%" PRIx32,
+		    head->flags & ~VUS_FLAGS_KNOWN);
+	if (head->flags & VUS_FLAG_REPLY)
+		return hang_up(s, "a reply where a request belongs");
+	return DONE;
+}
+
+bool
+vus_dispatch(struct vus_session *s)
+{
+	struct vus_msg *msg = &s->msg;
+	uint32_t id = msg->head.request;
+	bool known = id < VUS_REQUEST_END && rows[id].name != NULL;
+	const struct row *row = known ? &rows[id] : NULL;
+	enum verdict verdict = check_header(s, &msg->head);
+	bool ask;
+
+	if (verdict == DONE && !known)
+		verdict = hang_up(s, "unknown request");
+	if (verdict == DONE)
+		verdict = check(s, msg, row);
+	if (verdict == DONE)
+		verdict = row->handle(s, msg);
+	vus_msg_close(msg);
+
+	/* After the handler, so that SET_PROTOCOL_FEATURES itself is
+	 * acknowledged. Never besides a reply of its own. */
+	ask = (msg->head.flags & VUS_FLAG_NEED_REPLY) != 0 &&
+	      vus_negotiated(s, VUS_F_REPLY_ACK) && known && row->answer == ACK;
+	if (verdict == REFUSE && ask)
+		vus_log(s, VUS_LOG_WARN, "%s refused: %s", row->name, s->why);
+	else if (verdict == REFUSE)
+		verdict = HANG_UP;
+	if (ask && (verdict == DONE || verdict == REFUSE))
+		verdict = reply_u64(s, msg, verdict == REFUSE);
+	if (verdict != HANG_UP)
+		return true;
+	if (known)
+		vus_log(s, VUS_LOG_WARN, "connection closed: %s: %s", row->name,
+		    s->why);
+	else
+		vus_log(s, VUS_LOG_WARN,
+		    "connection closed: request %" PRIu32 ": %s", id, s->why);
+	return false;
+}

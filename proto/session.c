@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* One front-end connection; the promises are in session.h. */
+#include "config.h"
+
+#include "session.h"
+
+#include "fd.h"
+#include "map.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Requests that a ring is served for in one go before others get their turn. */
+#define SERVE_MAX 256U
+
+void
+vus_log(const struct vus_session *s, enum vus_log_level level,
+    const char *format, ...)
+{
+	char text[224];
+	va_list ap;
+
+	if (level > s->host.verbosity)
+		return;
+	va_start(ap, format);
+	(void)vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	s->host.log(s->host.ctx, level, text);
+}
+
+uint64_t
+vus_session_features(const struct vus_session *s)
+{
+	return s->device->type->features | VUS_BIT(VUS_VIRTIO_F_INDIRECT_DESC) |
+	       VUS_BIT(VUS_VIRTIO_F_EVENT_IDX) |
+	       VUS_BIT(VUS_VIRTIO_F_PROTOCOL_FEATURES) |
+	       VUS_BIT(VUS_VIRTIO_F_VERSION_1);
+}
+
+void
+vus_session_init(struct vus_session *s, const struct vus_device *device,
+    const struct vus_dialect *dialect, const struct vus_host *host)
+{
+	memset(s, 0, sizeof(*s));
+	s->device = device;
+	s->dialect = *dialect;
+	s->host = *host;
+	vus_chan_init(&s->front, -1);
+	vus_chan_init(&s->backend, -1);
+	for (unsigned i = 0; i < VUS_RINGS_MAX; i++) {
+		s->ring[i].kick_fd = -1;
+		s->ring[i].call_fd = -1;
+		s->ring[i].err_fd = -1;
+	}
+	for (unsigned i = 0; i < VUS_SHMEM_MAX; i++) {
+		s->shmem_config.size[i] = device->shm[i].size;
+		if (device->shm[i].size != 0)
+			s->shmem_config.num_regions++;
+	}
+	vus_map_stop(s);
+}
+
+void
+vus_session_connect(struct vus_session *s, int fd)
+{
+	vus_chan_init(&s->front, fd);
+}
+
+void
+vus_session_set_backend(struct vus_session *s, int fd)
+{
+	if (s->backend.fd >= 0)
+		s->host.watch(s->host.ctx, VUS_WATCH_BACKEND, 0, -1);
+	vus_chan_close(&s->backend);
+	s->state.npending = 0;
+	if (fd < 0)
+		return;
+	vus_chan_init(&s->backend, fd);
+	s->host.watch(s->host.ctx, VUS_WATCH_BACKEND, 0, fd);
+	if (vus_map_allowed(s))
+		vus_map_start(s);
+}
+
+/* --- rings ---------------------------------------------------------------- */
+
+/* Watch the ring's kick descriptor, or not any more. */
+static void
+ring_watch(struct vus_session *s, unsigned index, bool on)
+{
+	struct vus_ring *ring = &s->ring[index];
+
+	if (ring->watched == on)
+		return;
+	ring->watched = on;
+	s->host.watch(
+	    s->host.ctx, VUS_WATCH_KICK, index, on ? ring->kick_fd : -1);
+}
+
+/* Find a running ring in memory. */
+static void
+ring_resolve(struct vus_session *s, unsigned index)
+{
+	struct vus_ring *ring = &s->ring[index];
+	int rc = -EINVAL;
+
+	if (ring->vq.num != 0 && ring->has_addr)
+		rc = vus_virtq_resolve(&ring->vq, &s->mem, ring->desc_addr,
+		    ring->avail_addr, ring->used_addr);
+	if (rc < 0)
+		vus_log(s, VUS_LOG_WARN, "ring %u cannot be served: %s", index,
+		    rc == -EFAULT ? "it is not in the memory table"
+				  : "no size, no addresses or misaligned");
+	ring->look = rc == 0;
+}
+
+void
+vus_ring_update(struct vus_session *s, unsigned index)
+{
+	struct vus_ring *ring = &s->ring[index];
+	bool running = vus_ring_running(ring);
+	bool started;
+
+	if (running) {
+		if (!ring->broken)
+			ring_resolve(s, index);
+	} else {
+		vus_virtq_unresolve(&ring->vq);
+		ring->broken = false;
+		ring->look = false;
+	}
+	ring_watch(s, index, running && !ring->broken && ring->kick_fd >= 0);
+
+	started = vus_ring_running(&s->ring[0]);
+	if (started == s->state.started)
+		return;
+	s->state.started = started;
+	vus_log(s, VUS_LOG_DEBUG, "device %s", started ? "started" : "stopped");
+	if (!started)
+		vus_map_stop(s);
+	else if (vus_map_allowed(s))
+		vus_map_start(s);
+}
+
+void
+vus_ring_kick_fd(struct vus_session *s, unsigned index, int fd)
+{
+	struct vus_ring *ring = &s->ring[index];
+
+	ring_watch(s, index, false);
+	fd_closep(&ring->kick_fd);
+	ring->kick_fd = fd;
+	ring->kicked = true;
+	/* Without bit 30 a ring is enabled as soon as it is started:
+	 * vhost-user.rst, "Ring states". */
+	if (!(s->state.features & VUS_BIT(VUS_VIRTIO_F_PROTOCOL_FEATURES)))
+		ring->enabled = true;
+	vus_ring_update(s, index);
+}
+
+void
+vus_ring_stop(struct vus_session *s, unsigned index)
+{
+	struct vus_ring *ring = &s->ring[index];
+
+	ring->kicked = false;
+	vus_ring_update(s, index);
+	fd_closep(&ring->kick_fd);
+	fd_closep(&ring->call_fd);
+}
+
+void
+vus_session_reset_device(struct vus_session *s)
+{
+	/* Ring 0 first: with it the device counts as stopped. */
+	for (unsigned i = 0; i < s->device->type->num_queues; i++) {
+		struct vus_ring *ring = &s->ring[i];
+
+		ring->enabled = false;
+		vus_ring_stop(s, i);
+		fd_closep(&ring->err_fd);
+		ring->has_addr = false;
+		ring->vq.num = 0;
+		ring->vq.next = 0;
+	}
+	s->state.status = 0;
+}
+
+/* Tell a descriptor of the front-end that something happened on a ring. */
+static void
+notify(int fd)
+{
+	uint64_t one = 1;
+
+	/* An eventfd that is full has a notification waiting already, and one
+	 * that fails is the front-end's own loss. */
+	if (fd >= 0 && write(fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+/* Serve what waits on a ring, up to SERVE_MAX requests. */
+static void
+ring_serve(struct vus_session *s, unsigned index)
+{
+	struct vus_ring *ring = &s->ring[index];
+	struct vus_chain chain;
+	bool served = false;
+
+	ring->look = false;
+	if (!vus_ring_running(ring) || ring->broken ||
+	    !vus_virtq_ready(&ring->vq))
+		return;
+	for (unsigned n = 0;; n++) {
+		const char *why;
+		uint32_t len;
+
+		if (n == SERVE_MAX) {
+			ring->look = true;
+			break;
+		}
+		switch (vus_virtq_pop(&ring->vq, &s->mem, &chain, &why)) {
+		case VUS_POP_CHAIN:
+			len = s->device->type->serve(s, index, &chain);
+			vus_virtq_push(&ring->vq, chain.head, len);
+			served = true;
+			continue;
+		case VUS_POP_BAD:
+			vus_log(s, VUS_LOG_WARN, "ring %u: malformed chain: %s",
+			    index, why);
+			served = true;
+			continue;
+		case VUS_POP_EMPTY:
+			if (vus_virtq_arm(&ring->vq))
+				continue;
+			break;
+		case VUS_POP_BROKEN:
+			vus_log(s, VUS_LOG_WARN,
+			    "ring %u stopped until the driver starts it "
+			    "again: %s",
+			    index, why);
+			ring->broken = true;
+			ring_watch(s, index, false);
+			notify(ring->err_fd);
+			break;
+		}
+		break;
+	}
+	if (served && vus_virtq_should_call(&ring->vq))
+		notify(ring->call_fd);
+}
+
+/* --- the host's calls ----------------------------------------------------- */
+
+static enum vus_next
+next(const struct vus_session *s)
+{
+	for (unsigned i = 0; i < s->device->type->num_queues; i++)
+		if (s->ring[i].look)
+			return VUS_NEXT_WORK;
+	return VUS_NEXT_WAIT;
+}
+
+/* Carry out every whole message that has arrived. */
+static enum vus_next
+drain(struct vus_session *s)
+{
+	while (!vus_session_wants_write(s)) {
+		switch (vus_chan_take(&s->front, &s->msg)) {
+		case VUS_CHAN_OK:
+			if (!vus_dispatch(s))
+				return VUS_NEXT_BROKEN;
+			continue;
+		case VUS_CHAN_AGAIN:
+			return next(s);
+		case VUS_CHAN_EOF:
+		case VUS_CHAN_BROKEN:
+			vus_log(s, VUS_LOG_WARN, "connection closed: %s",
+			    s->front.why);
+			return VUS_NEXT_BROKEN;
+		}
+	}
+	return next(s);
+}
+
+enum vus_next
+vus_session_readable(struct vus_session *s)
+{
+	switch (vus_chan_fill(&s->front)) {
+	case VUS_CHAN_OK:
+		return drain(s);
+	case VUS_CHAN_AGAIN:
+		return next(s);
+	case VUS_CHAN_EOF:
+		return VUS_NEXT_CLOSED;
+	case VUS_CHAN_BROKEN:
+		break;
+	}
+	vus_log(s, VUS_LOG_WARN, "connection closed: %s", s->front.why);
+	return VUS_NEXT_BROKEN;
+}
+
+enum vus_next
+vus_session_writable(struct vus_session *s)
+{
+	int rc = vus_chan_flush(&s->front);
+
+	if (rc < 0) {
+		vus_log(s, VUS_LOG_WARN,
+		    "connection closed: reply not sent: "
+		    "%s",
+		    strerror(-rc));
+		return VUS_NEXT_BROKEN;
+	}
+	return drain(s);
+}
+
+bool
+vus_session_backend_wants_write(const struct vus_session *s)
+{
+	return s->backend.fd >= 0 &&
+	       (vus_chan_blocked(&s->backend) || vus_map_wants_write(s));
+}
+
+enum vus_next
+vus_session_backend_ready(struct vus_session *s)
+{
+	if (s->backend.fd >= 0)
+		vus_map_readable(s);
+	if (s->backend.fd >= 0 && vus_chan_flush(&s->backend) < 0)
+		vus_session_set_backend(s, -1);
+	if (vus_map_wants_write(s))
+		vus_map_continue(s);
+	return next(s);
+}
+
+enum vus_next
+vus_session_kicked(struct vus_session *s, unsigned ring)
+{
+	struct vus_ring *r = &s->ring[ring];
+	uint64_t count;
+	ssize_t n = read(r->kick_fd, &count, sizeof(count));
+
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+		vus_log(s, VUS_LOG_WARN,
+		    "ring %u: its kick descriptor cannot be read: %s", ring,
+		    n == 0 ? "end of file" : strerror(errno));
+		ring_watch(s, ring, false);
+		return next(s);
+	}
+	ring_serve(s, ring);
+	return next(s);
+}
+
+enum vus_next
+vus_session_work(struct vus_session *s)
+{
+	for (unsigned i = 0; i < s->device->type->num_queues; i++)
+		if (s->ring[i].look)
+			ring_serve(s, i);
+	return next(s);
+}
+
+void
+vus_session_close(struct vus_session *s)
+{
+	/* First of all no channel, so that nothing can be sent any more. */
+	vus_session_set_backend(s, -1);
+	vus_session_reset_device(s);
+	vus_mem_clear(&s->mem);
+	vus_chan_close(&s->front);
+}

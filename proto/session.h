@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * One front-end connection: the state that vhost-user messages build up, and
+ * the way of a message through it,
+ *
+ *   channel -> validate (message.c: the table) -> handler -> device -> reply
+ *
+ * Pure state and one read and one write function. The host (the worker's
+ * event loop, a unit test, a fuzzer) says when a descriptor is ready and is
+ * told which to watch.
+ *
+ * Who may die: a malformed message costs the connection, a refused one a
+ * non-zero acknowledgement where the front-end asked for one. Nothing here
+ * ends the process.
+ */
+#ifndef SESSION_H
+#define SESSION_H
+
+#include "channel.h"
+#include "device.h"
+#include "mem.h"
+#include "virtq.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+
+#define VUS_RINGS_MAX 8U
+/* Answers to SHMEM_MAP that may be due at a time. */
+#define VUS_MAP_PENDING_MAX (2U * VUS_SHMEM_MAX)
+
+enum vus_log_level { VUS_LOG_ERR, VUS_LOG_WARN, VUS_LOG_INFO, VUS_LOG_DEBUG };
+
+/* What the host watches for the session. */
+enum vus_watch {
+	VUS_WATCH_BACKEND, /* the back-end channel, for reading */
+	VUS_WATCH_KICK	   /* a ring's kick descriptor, for reading */
+};
+
+/* Who runs the session. */
+struct vus_host {
+	void *ctx;
+	enum vus_log_level verbosity; /* the least important that is wanted */
+	/* One line for the log, without a newline. */
+	void (*log)(void *ctx, enum vus_log_level level, const char *text);
+	/*
+	 * Watch fd from now on for what (and ring); -1: watch nothing for it
+	 * any more. Called before the session closes a watched descriptor.
+	 */
+	void (*watch)(void *ctx, enum vus_watch what, unsigned ring, int fd);
+};
+
+/* What differs between front-ends on the wire. */
+struct vus_dialect {
+	uint64_t protocol_features; /* offered */
+};
+
+/* What the host does next with the session. */
+enum vus_next {
+	VUS_NEXT_WAIT,	 /* wait for the descriptors that it watches */
+	VUS_NEXT_WORK,	 /* call vus_session_work() soon: work is left */
+	VUS_NEXT_CLOSED, /* the front-end has hung up: close the session */
+	VUS_NEXT_BROKEN	 /* it broke the protocol, which is logged: close */
+};
+
+struct vus_ring {
+	struct vus_virtq vq;
+	uint64_t desc_addr, avail_addr, used_addr; /* front-end virtual */
+	bool has_addr;
+	bool kicked;  /* "started" in vhost-user.rst: SET_VRING_KICK seen */
+	bool enabled; /* SET_VRING_ENABLE, or at once without bit 30 */
+	bool broken;  /* stopped until it is started anew; logged */
+	bool look;    /* has to be looked at without a kick */
+	bool watched; /* the host watches kick_fd */
+	int kick_fd, call_fd, err_fd; /* owned; -1: none */
+};
+
+/* What is known of a region's mapping in the front-end. */
+enum vus_map_state {
+	VUS_UNMAPPED,
+	VUS_MAP_SENT,
+	VUS_MAP_DONE, /* answered with 0, or found in the memory table */
+	VUS_MAP_REFUSED
+};
+
+/* What the front-end has told us. Plain data: no pointers. */
+struct vus_state {
+	uint64_t protocol_features; /* acknowledged */
+	bool protocol_features_set;
+	uint64_t features; /* acknowledged virtio features */
+	bool features_set;
+	uint8_t status;
+	bool started; /* see map.h: ring 0 is running */
+	enum vus_map_state map[VUS_SHMEM_MAX];
+	unsigned map_next; /* first shmid not yet sent in this start */
+	unsigned pending_first, npending;
+	uint8_t pending[VUS_MAP_PENDING_MAX]; /* shmids, oldest first */
+};
+
+struct vus_session {
+	const struct vus_device *device;
+	struct vus_dialect dialect;
+	struct vus_host host;
+	struct vus_chan front;	 /* the front-end's requests */
+	struct vus_chan backend; /* our requests to it; fd -1: none */
+	struct vus_state state;
+	struct vus_mem mem;
+	struct vus_ring ring[VUS_RINGS_MAX];
+	struct vus_msg msg;			   /* the request at hand */
+	char why[160];				   /* why it is refused */
+	struct vus_wire_shmem_config shmem_config; /* frozen at init */
+};
+
+/* Prepare *s, without a connection. The device outlives the session. */
+void vus_session_init(struct vus_session *s, const struct vus_device *device,
+    const struct vus_dialect *dialect, const struct vus_host *host);
+
+/* Begin to serve the connected front-end socket fd; the session owns it. */
+void vus_session_connect(struct vus_session *s, int fd);
+
+/* Stop everything, close every descriptor, unmap all guest memory. Sends
+ * nothing. */
+void vus_session_close(struct vus_session *s);
+
+/* The front-end socket is readable: at most one recvmsg, then every message
+ * that is whole. */
+enum vus_next vus_session_readable(struct vus_session *s)
+    __attribute__((warn_unused_result));
+
+/* The front-end socket is writable; watch that only if wants_write(). */
+enum vus_next vus_session_writable(struct vus_session *s)
+    __attribute__((warn_unused_result));
+static inline bool
+vus_session_wants_write(const struct vus_session *s)
+{
+	return vus_chan_blocked(&s->front);
+}
+
+/* The back-end channel is readable, or writable again. */
+enum vus_next vus_session_backend_ready(struct vus_session *s)
+    __attribute__((warn_unused_result));
+/* Whether the back-end channel is to be watched for writing. */
+bool vus_session_backend_wants_write(const struct vus_session *s);
+
+/* The kick descriptor of a ring is readable. */
+enum vus_next vus_session_kicked(struct vus_session *s, unsigned ring)
+    __attribute__((warn_unused_result));
+
+/* Go on with work that was left: a bounded share of it. */
+enum vus_next vus_session_work(struct vus_session *s)
+    __attribute__((warn_unused_result));
+
+/* --- for the modules of proto/ and for devices -------------------------- */
+
+/* Whether a protocol feature was negotiated. */
+static inline bool
+vus_negotiated(const struct vus_session *s, unsigned feature)
+{
+	return (s->state.protocol_features & VUS_BIT(feature)) != 0;
+}
+
+void vus_log(const struct vus_session *s, enum vus_log_level level,
+    const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Virtio features that the session offers. */
+uint64_t vus_session_features(const struct vus_session *s);
+
+/* A ring is served: started and enabled. */
+static inline bool
+vus_ring_running(const struct vus_ring *ring)
+{
+	return ring->kicked && ring->enabled;
+}
+
+/*
+ * Ring's kicked or enabled, its addresses or the memory table have changed:
+ * find it in memory or let it go, and see to the mappings if that started or
+ * stopped the device. The one way to change these.
+ */
+void vus_ring_update(struct vus_session *s, unsigned index);
+
+/* Stop a ring as GET_VRING_BASE does. Its base, vq.next, stays. */
+void vus_ring_stop(struct vus_session *s, unsigned index);
+
+/* Start a ring with the kick descriptor fd, which it owns, or give it
+ * another one. */
+void vus_ring_kick_fd(struct vus_session *s, unsigned index, int fd);
+
+/* Reset of the device: rings, status and mappings; not what was negotiated. */
+void vus_session_reset_device(struct vus_session *s);
+
+/* Another back-end channel, or -1; the session owns fd. */
+void vus_session_set_backend(struct vus_session *s, int fd);
+
+/*
+ * message.c: check the request in s->msg against the table, carry it out and
+ * answer it. Closes the descriptors that it leaves. Returns false if the
+ * connection must end; the reason is logged.
+ */
+bool vus_dispatch(struct vus_session *s);
+
+#endif
