@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+noinst_LIBRARIES += sandbox/libsandbox.a
+sandbox_libsandbox_a_CFLAGS = $(AM_CFLAGS) $(LIBSECCOMP_CFLAGS) $(LIBCAP_NG_CFLAGS)
+sandbox_libsandbox_a_SOURCES = \
+	sandbox/instrumented.def \
+	sandbox/sandbox.c sandbox/sandbox.h \
+	sandbox/worker.def
