@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * The socket that front-ends connect to: made at a path, or inherited.
+ */
+#ifndef LISTENER_H
+#define LISTENER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct listener {
+	int fd;		  /* owned; listening, or connected already */
+	bool connected;	  /* fd is a front-end's connection */
+	const char *path; /* not NULL: we have made it, dev and ino */
+	dev_t dev;
+	ino_t ino;
+};
+
+/*
+ * Whether a socket can be made at path: nothing is there, or a socket on
+ * which nobody listens. Returns 0 or a negative errno: -EADDRINUSE if
+ * somebody listens there, -EEXIST if it is something else than a socket,
+ * -ENAMETOOLONG, or what the system says.
+ */
+int listener_check_path(const char *path) __attribute__((warn_unused_result));
+
+/* Listen at path, mode 0600, in place of a stale socket. Errors as above. */
+int listener_open_path(struct listener *l, const char *path)
+    __attribute__((warn_unused_result));
+
+/*
+ * Use the inherited descriptor fd, a UNIX stream socket, listening or
+ * connected. Returns 0 or a negative errno: -EBADF if it is not open,
+ * -ENOTSOCK, -EPROTOTYPE for another kind of socket, -ENOTCONN if it neither
+ * listens nor is connected.
+ */
+int listener_open_fd(struct listener *l, int fd)
+    __attribute__((warn_unused_result));
+
+/* Stop listening; unlink the path if it is still our socket. */
+void listener_close(struct listener *l);
+
+#endif

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# What both programs use, then each program. vhost-shmemd does not link
+# proto/libvus.a: it cannot parse what a front-end has sent.
+noinst_LIBRARIES += daemon/libshmemd.a
+daemon_libshmemd_a_SOURCES = \
+	daemon/log.c daemon/log.h \
+	daemon/priv.c daemon/priv.h \
+	daemon/profile.c daemon/profile.h
+
+sbin_PROGRAMS += vhost-shmemd
+vhost_shmemd_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS)
+vhost_shmemd_SOURCES = \
+	daemon/listener.c daemon/listener.h \
+	daemon/main.c \
+	daemon/options.c daemon/options.h \
+	daemon/region.c daemon/region.h \
+	daemon/spawn.c daemon/spawn.h \
+	daemon/supervisor.c daemon/supervisor.h
+vhost_shmemd_LDADD = daemon/libshmemd.a $(LIBEVENT_LIBS)
+
+libexec_PROGRAMS += vhost-shmemd-worker
+vhost_shmemd_worker_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS)
+vhost_shmemd_worker_SOURCES = \
+	daemon/pmem.c daemon/pmem.h \
+	daemon/worker.c daemon/worker.h \
+	daemon/worker_main.c
+vhost_shmemd_worker_LDADD = daemon/libshmemd.a proto/libvus.a \
+	sandbox/libsandbox.a $(LIBEVENT_LIBS) $(LIBSECCOMP_LIBS) \
+	$(LIBCAP_NG_LIBS)

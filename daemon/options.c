@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* The command line; see options.h. */
+#include "config.h"
+
+#include "options.h"
+
+#include "checked.h"
+#include "log.h"
+#include "pmem.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+/* Who the worker is when root starts us. */
+#define DEFAULT_USER PACKAGE_NAME
+#define FALLBACK_USER "nobody"
+
+enum option_id {
+	OPT_SOCKET_PATH = 256, /* above every character: no short options */
+	OPT_FD,
+	OPT_DEVICE,
+	OPT_REGION,
+	OPT_FRONT_END,
+	OPT_USER,
+	OPT_ONCE,
+	OPT_LOG_LEVEL,
+	OPT_WORKER,
+	OPT_PRINT_CAPABILITIES,
+	OPT_HELP,
+	OPT_VERSION
+};
+
+static const struct {
+	const char *name;
+	const char *arg; /* what its argument is called, or NULL */
+	enum option_id option;
+	const char *help; /* lines are broken by newlines */
+} table[] = {
+    {"socket-path", "PATH", OPT_SOCKET_PATH,
+	"listen on a UNIX socket made at PATH"},
+    {"fd", "N", OPT_FD, "use the inherited socket N, listening or connected"},
+    {"device", "TYPE", OPT_DEVICE, "the device: pmem (default)"},
+    {"region", "shmid=0,size=SIZE[,image=FILE][,name=NAME]", OPT_REGION,
+	"a shared memory region; SIZE takes K, M, G and T;\n"
+	"with image=FILE it begins as a copy of FILE, and\n"
+	"size= may be left out"},
+    {"front-end", "PROFILE", OPT_FRONT_END,
+	"what connects: qemu (default), rust-vmm, crosvm"},
+    {"user", "NAME", OPT_USER,
+	"run workers as NAME when started by root (default:\n" DEFAULT_USER
+	" if there is such a user, else " FALLBACK_USER ")"},
+    {"once", NULL, OPT_ONCE, "serve one front-end, and exit when it leaves"},
+    {"log-level", "LEVEL", OPT_LOG_LEVEL,
+	"error, warn, info (default) or debug"},
+    {"worker", "PATH", OPT_WORKER,
+	"the worker program (default: " WORKER_PATH ")"},
+    {"print-capabilities", NULL, OPT_PRINT_CAPABILITIES,
+	"print what this back-end can do, as JSON, and exit"},
+    {"help", NULL, OPT_HELP, "print this and exit"},
+    {"version", NULL, OPT_VERSION, "print the version and exit"},
+};
+
+#define NOPTIONS (sizeof(table) / sizeof(table[0]))
+
+static bool __attribute__((format(printf, 1, 2))) wrong(const char *format, ...)
+{
+	va_list ap;
+
+	(void)fputs(PACKAGE_NAME ": error: ", stderr);
+	va_start(ap, format);
+	(void)vfprintf(stderr, format, ap);
+	va_end(ap);
+	(void)fputc('\n', stderr);
+	return false;
+}
+
+static void
+print_help(void)
+{
+	(void)printf("Usage: " PACKAGE_NAME
+		     " --socket-path=PATH --region shmid=0,size=SIZE "
+		     "[OPTION]...\n"
+		     "Give virtual machines VIRTIO shared memory regions, as a "
+		     "vhost-user back-end.\n\n");
+	for (unsigned i = 0; i < NOPTIONS; i++) {
+		const char *help = table[i].help;
+		int width;
+
+		width = printf("  --%s%s%s", table[i].name,
+		    table[i].arg != NULL ? "=" : "",
+		    table[i].arg != NULL ? table[i].arg : "");
+		if (width > 26) {
+			(void)putchar('\n');
+			width = 0;
+		}
+		for (; help != NULL; width = 0) {
+			const char *end = strchr(help, '\n');
+
+			(void)printf("%*s%.*s\n", 28 - width, "",
+			    (int)(end != NULL ? end - help
+					      : (ptrdiff_t)strlen(help)),
+			    help);
+			help = end != NULL ? end + 1 : NULL;
+		}
+	}
+	(void)printf("\nA command that works with QEMU 11.1 is in the "
+		     "manual, " PACKAGE_NAME "(8).\n");
+}
+
+/* vhost-user.json's VHostUserBackendCapabilities; constant, so printed. */
+static void
+print_capabilities(void)
+{
+	(void)printf("{\n"
+		     "  \"type\": \"pmem\",\n"
+		     "  \"features\": [\"memfd\", \"sealed\"],\n"
+		     "  \"version\": \"" PACKAGE_VERSION "\"\n"
+		     "}\n");
+}
+
+/* --- sizes
+ * --------------------------------------------------------------------- */
+
+/* A size in bytes as an operator would write it, into buf. */
+static const char *
+size_text(uint64_t size, char buf[static 24])
+{
+	static const char units[] = "KMGT";
+	unsigned unit = 0;
+
+	while (unit < 4 && size != 0 && size % 1024 == 0) {
+		size /= 1024;
+		unit++;
+	}
+	(void)snprintf(buf, 24, unit == 0 ? "%" PRIu64 : "%" PRIu64 "%c", size,
+	    unit == 0 ? ' ' : units[unit - 1]);
+	return buf;
+}
+
+/* Digits and one of K, M, G, T, in powers of 1024. */
+static bool
+parse_size(const char *text, uint64_t *size)
+{
+	static const char units[] = "KMGT";
+	uint64_t value;
+	char *end;
+
+	/* strtoull would take a sign and white space. */
+	if (!isdigit((unsigned char)*text))
+		return wrong("size=%s: a size is a number and K, M, G or T, "
+			     "such as size=64M",
+		    text);
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (*end != '\0') {
+		const char *unit = strchr(units, *end);
+		unsigned shift;
+
+		if (unit == NULL || end[1] != '\0')
+			return wrong("size=%s: '%s' is not a unit: K, M, G "
+				     "and T are, such as size=64M",
+			    text, end);
+		shift = 10 * (unsigned)(unit - units + 1);
+		if (value > UINT64_MAX >> shift)
+			errno = ERANGE;
+		value <<= shift;
+	}
+	if (errno == ERANGE)
+		return wrong("size=%s: too large", text);
+	if (value == 0)
+		return wrong("size=%s: a region cannot be empty", text);
+	*size = value;
+	return true;
+}
+
+static uint64_t
+round_up(uint64_t value, uint64_t to)
+{
+	return value > UINT64_MAX - to ? UINT64_MAX / to * to
+				       : (value + to - 1) / to * to;
+}
+
+static uint64_t
+round_up_power_of_two(uint64_t value)
+{
+	uint64_t power = 1;
+
+	while (power < value && power < UINT64_C(1) << 63)
+		power <<= 1;
+	return power;
+}
+
+/* The least size from this one on that the profile and Linux can use. */
+static uint64_t
+nearest_size(const struct profile *profile, uint64_t size)
+{
+	size = round_up(size, PMEM_ALIGN);
+	return profile->power_of_two ? round_up_power_of_two(size) : size;
+}
+
+/* The largest size up to this one that the profile and Linux can use. */
+static uint64_t
+largest_size(const struct profile *profile, uint64_t size)
+{
+	uint64_t power = round_up_power_of_two(size);
+
+	if (!profile->power_of_two)
+		return size / PMEM_ALIGN * PMEM_ALIGN;
+	return power > size ? power / 2 : power;
+}
+
+/* Memory and swap of this host, bytes. */
+static uint64_t
+host_memory(void)
+{
+	struct sysinfo info;
+
+	if (sysinfo(&info) < 0)
+		return UINT64_MAX;
+	return ((uint64_t)info.totalram + info.totalswap) * info.mem_unit;
+}
+
+static bool
+check_size(const struct profile *profile, const struct region_spec *spec)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t memory = host_memory();
+	uint64_t nearest = nearest_size(profile, spec->size);
+	char has[24], wants[24];
+
+	(void)size_text(spec->size, has);
+	if (spec->size > memory)
+		return wrong("region %s: size=%s is more than the memory and "
+			     "swap of this host; size=%s works",
+		    spec->name, has,
+		    size_text(largest_size(profile, memory), wants));
+	(void)size_text(nearest, wants);
+	if (spec->size % page != 0)
+		return wrong("region %s: size=%s is not a multiple of the "
+			     "page size, %" PRIu64 " bytes; size=%s works",
+		    spec->name, has, page, wants);
+	if (spec->size < PMEM_ALIGN || spec->size % PMEM_ALIGN != 0)
+		return wrong("region %s: size=%s: Linux maps pmem of at least "
+			     "2M and in multiples of 2M; size=%s works",
+		    spec->name, has, wants);
+	if (profile->power_of_two && !checked_power_of_two(spec->size))
+		return wrong("region %s: size=%s: --front-end=%s aborts "
+			     "unless the regions of a device add up to a "
+			     "power of two; size=%s works",
+		    spec->name, has, profile->name, wants);
+	return true;
+}
+
+/* --- single options
+ * ---------------------------------------------------------------- */
+
+static bool
+parse_number(
+    const char *what, const char *text, unsigned long max, unsigned long *value)
+{
+	char *end;
+
+	errno = 0;
+	*value = strtoul(text, &end, 10);
+	if (!isdigit((unsigned char)*text) || *end != '\0' || errno != 0 ||
+	    *value > max)
+		return wrong("%s=%s: a number from 0 to %lu belongs here", what,
+		    text, max);
+	return true;
+}
+
+static bool
+parse_name(struct region_spec *spec, const char *name)
+{
+	size_t len = strlen(name);
+
+	if (len == 0 || len >= sizeof(spec->name))
+		return wrong("name=%s: a name has 1 to %zu characters", name,
+		    sizeof(spec->name) - 1);
+	for (const char *c = name; *c != '\0'; c++)
+		if (!isalnum((unsigned char)*c) && strchr("-_.", *c) == NULL)
+			return wrong("name=%s: letters, digits, '-', '_' and "
+				     "'.' make a name",
+			    name);
+	memcpy(spec->name, name, len + 1);
+	return true;
+}
+
+static bool
+parse_region(struct options *o, char *text)
+{
+	enum { SHMID, SIZE, IMAGE, NAME };
+	char *const keys[] = {
+	    [SHMID] = (char[]){"shmid"},
+	    [SIZE] = (char[]){"size"},
+	    [IMAGE] = (char[]){"image"},
+	    [NAME] = (char[]){"name"},
+	    NULL,
+	};
+	struct region_spec *spec = &o->regions[o->nregions];
+	bool has_shmid = false;
+	unsigned long number;
+
+	if (o->nregions == OPTIONS_REGIONS_MAX)
+		return wrong("--region: more than %u", OPTIONS_REGIONS_MAX);
+	memset(spec, 0, sizeof(*spec));
+	while (*text != '\0') {
+		char *value;
+		int key = getsubopt(&text, keys, &value);
+
+		if (key < 0)
+			return wrong("--region: '%s' is not a key of a region:"
+				     " shmid, size, image and name are",
+			    value);
+		if (value == NULL || *value == '\0')
+			return wrong("--region: %s= wants a value", keys[key]);
+		switch (key) {
+		case SHMID:
+			if (!parse_number("shmid", value, 255, &number))
+				return false;
+			spec->shmid = (unsigned)number;
+			has_shmid = true;
+			break;
+		case SIZE:
+			if (!parse_size(value, &spec->size))
+				return false;
+			break;
+		case IMAGE:
+			spec->image = value;
+			break;
+		case NAME:
+			if (!parse_name(spec, value))
+				return false;
+			break;
+		default:
+			break;
+		}
+	}
+	if (!has_shmid)
+		return wrong("--region: shmid= is missing; a pmem device has "
+			     "shmid=0");
+	if (spec->size == 0 && spec->image == NULL)
+		return wrong("--region: size= or image= is missing");
+	if (spec->name[0] == '\0')
+		(void)snprintf(
+		    spec->name, sizeof(spec->name), "shm%u", spec->shmid);
+	o->nregions++;
+	return true;
+}
+
+static bool
+parse_option(struct options *o, enum option_id option, char *arg)
+{
+	unsigned long number;
+	int level;
+
+	switch (option) {
+	case OPT_SOCKET_PATH:
+		o->socket_path = arg;
+		return *arg != '\0' || wrong("--socket-path: a path is "
+					     "missing");
+	case OPT_FD:
+		if (!parse_number("--fd", arg, INT_MAX, &number))
+			return false;
+		o->fd = (int)number;
+		return o->fd > STDERR_FILENO ||
+		       wrong("--fd=%d: 0 to 2 are standard input, output and "
+			     "error",
+			   o->fd);
+	case OPT_DEVICE:
+		return strcmp(arg, PMEM_NAME) == 0 ||
+		       wrong("--device=%s: there is no such device: pmem is "
+			     "one",
+			   arg);
+	case OPT_REGION:
+		return parse_region(o, arg);
+	case OPT_FRONT_END:
+		o->profile = profile_by_name(arg);
+		return o->profile != NULL ||
+		       wrong("--front-end=%s: there is no such profile: %s are "
+			     "known",
+			   arg, profile_names());
+	case OPT_USER:
+		o->user = arg;
+		return true;
+	case OPT_ONCE:
+		o->once = true;
+		return true;
+	case OPT_LOG_LEVEL:
+		level = log_level_from_name(arg);
+		if (level < 0)
+			return wrong("--log-level=%s: error, warn, info and "
+				     "debug are levels",
+			    arg);
+		log_set_level((enum log_level)level);
+		return true;
+	case OPT_WORKER:
+		o->worker = arg;
+		return true;
+	case OPT_PRINT_CAPABILITIES:
+	case OPT_HELP:
+	case OPT_VERSION:
+		return true; /* carried out before: print_only() */
+	}
+	return false;
+}
+
+/* --- the whole
+ * --------------------------------------------------------------------- */
+
+/* Find the user that workers run as. */
+static bool
+choose_user(struct options *o)
+{
+	const char *asked = o->user;
+	const struct passwd *pw;
+
+	if (geteuid() != 0) {
+		pw = getpwuid(geteuid());
+		o->uid = geteuid();
+		if (asked != NULL &&
+		    ((pw = getpwnam(asked)) == NULL || pw->pw_uid != o->uid))
+			return wrong("--user=%s: only root can run workers as "
+				     "another user",
+			    asked);
+		o->user = pw != NULL ? strdup(pw->pw_name) : "this user";
+		return o->user != NULL;
+	}
+	pw = getpwnam(asked != NULL ? asked : DEFAULT_USER);
+	if (pw == NULL && asked == NULL)
+		pw = getpwnam(FALLBACK_USER);
+	if (pw == NULL)
+		return wrong("--user=%s: there is no such user",
+		    asked != NULL ? asked : FALLBACK_USER);
+	if (pw->pw_uid == 0)
+		return wrong("--user=%s: workers must not run as root", asked);
+	o->change_ids = true;
+	o->uid = pw->pw_uid;
+	o->gid = pw->pw_gid;
+	o->user = strdup(pw->pw_name);
+	return o->user != NULL;
+}
+
+static bool
+check_image(const struct profile *profile, struct region_spec *spec)
+{
+	uint64_t size;
+	char has[24], wants[24];
+	int rc = region_image_size(spec->image, &size);
+
+	if (rc == -EINVAL)
+		return wrong("image=%s: not a regular file", spec->image);
+	if (rc == -ENODATA)
+		return wrong("image=%s: the file is empty", spec->image);
+	if (rc < 0)
+		return wrong("image=%s: %s", spec->image, strerror(-rc));
+	if (spec->size == 0)
+		spec->size = nearest_size(profile, size);
+	if (size > spec->size)
+		return wrong("region %s: the image has %s bytes and does not "
+			     "fit into size=%s; size=%s works",
+		    spec->name, size_text(size, has),
+		    size_text(spec->size, (char[24]){0}),
+		    size_text(nearest_size(profile, size), wants));
+	return true;
+}
+
+static bool
+check_all(struct options *o)
+{
+	uint64_t sum = 0;
+
+	if (o->socket_path == NULL && o->fd < 0)
+		return wrong("--socket-path or --fd is missing: where do "
+			     "front-ends connect?");
+	if (o->socket_path != NULL && o->fd >= 0)
+		return wrong("--socket-path and --fd exclude each other");
+	if (o->nregions == 0)
+		return wrong("--region is missing, such as --region "
+			     "shmid=0,size=64M");
+	for (unsigned i = 0; i < o->nregions; i++) {
+		struct region_spec *spec = &o->regions[i];
+
+		for (unsigned k = 0; k < i; k++)
+			if (o->regions[k].shmid == spec->shmid)
+				return wrong("--region: shmid=%u is there "
+					     "twice",
+				    spec->shmid);
+		if (spec->shmid != 0)
+			return wrong("--region: shmid=%u: a pmem device has "
+				     "the one region shmid=0",
+			    spec->shmid);
+		if (spec->image != NULL && !check_image(o->profile, spec))
+			return false;
+		if (!check_size(o->profile, spec))
+			return false;
+		if (!checked_add(sum, spec->size, &sum) || sum > host_memory())
+			return wrong("--region: together they are more than "
+				     "this host has of memory and swap");
+	}
+	return choose_user(o);
+}
+
+/* --print-capabilities, --help and --version ignore whatever else there is:
+ * the first of them that stands on the line is carried out. */
+static bool
+print_only(int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		if (strcmp(argv[i], "--print-capabilities") == 0)
+			print_capabilities();
+		else if (strcmp(argv[i], "--help") == 0)
+			print_help();
+		else if (strcmp(argv[i], "--version") == 0)
+			(void)printf("%s %s\n", PACKAGE_NAME, PACKAGE_VERSION);
+		else
+			continue;
+		return true;
+	}
+	return false;
+}
+
+enum options_todo
+options_parse(struct options *o, int argc, char **argv)
+{
+	struct option longopts[NOPTIONS + 1] = {0};
+	int c;
+
+	memset(o, 0, sizeof(*o));
+	o->fd = -1;
+	o->profile = profile_by_index(0);
+	o->worker = WORKER_PATH;
+	if (print_only(argc, argv))
+		return fflush(stdout) == 0 ? OPTIONS_EXIT_OK
+					   : OPTIONS_EXIT_USAGE;
+	for (unsigned i = 0; i < NOPTIONS; i++) {
+		longopts[i].name = table[i].name;
+		longopts[i].has_arg =
+		    table[i].arg != NULL ? required_argument : no_argument;
+		longopts[i].val = (int)table[i].option;
+	}
+	while ((c = getopt_long(argc, argv, "", longopts, NULL)) != -1) {
+		if (c == '?') {
+			(void)wrong("--help lists the options");
+			return OPTIONS_EXIT_USAGE;
+		}
+		if (!parse_option(o, (enum option_id)c, optarg))
+			return OPTIONS_EXIT_USAGE;
+	}
+	if (optind < argc) {
+		(void)wrong(
+		    "'%s' is not an option; --help lists them", argv[optind]);
+		return OPTIONS_EXIT_USAGE;
+	}
+	return check_all(o) ? OPTIONS_RUN : OPTIONS_EXIT_USAGE;
+}

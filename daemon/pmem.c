@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* The virtio-pmem device; see pmem.h. */
+#include "config.h"
+
+#include "pmem.h"
+
+#include "session.h"
+
+#include <endian.h>
+#include <string.h>
+
+#define PMEM_ID 27
+#define PMEM_F_SHMEM_REGION 0 /* 5.19.3 */
+#define PMEM_REQ_FLUSH 0U     /* 5.19.6 */
+#define PMEM_OK 0U
+#define PMEM_ERROR 1U /* any other value: 5.19.6.3 */
+
+static uint32_t
+pmem_serve(
+    struct vus_session *session, unsigned ring, const struct vus_chain *chain)
+{
+	uint32_t type, ret;
+
+	if (vus_chain_read(chain, &type, sizeof(type)) != sizeof(type)) {
+		vus_log(session, VUS_LOG_WARN,
+		    "ring %u: a request without a type", ring);
+		ret = htole32(PMEM_ERROR);
+	} else if (le32toh(type) != PMEM_REQ_FLUSH) {
+		vus_log(session, VUS_LOG_WARN,
+		    "ring %u: unknown request type %u", ring, le32toh(type));
+		ret = htole32(PMEM_ERROR);
+	} else {
+		/* The memory is the storage: what was written is there. */
+		vus_log(session, VUS_LOG_DEBUG, "ring %u: FLUSH", ring);
+		ret = htole32(PMEM_OK);
+	}
+	return (uint32_t)vus_chain_write(chain, &ret, sizeof(ret));
+}
+
+const struct vus_device_type pmem_type = {
+    .name = PMEM_NAME,
+    .virtio_id = PMEM_ID,
+    .features = VUS_BIT(PMEM_F_SHMEM_REGION),
+    .expected = VUS_BIT(PMEM_F_SHMEM_REGION),
+    .unaccepted = "the guest's driver does not accept SHMEM_REGION and "
+		  "will find no memory: Linux 6.8 or later is needed",
+    .num_queues = 1,
+    .serve = pmem_serve,
+};
+
+void
+pmem_configure(struct vus_device *device, uint64_t size)
+{
+	/* 5.19.4: start, which with SHMEM_REGION is not used; size. */
+	uint64_t config[2] = {0, htole64(size)};
+
+	memcpy(device->config, config, sizeof(config));
+}

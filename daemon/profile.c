@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Front-end profiles; profile.h says what for. */
+#include "config.h"
+
+#include "profile.h"
+
+#include "wire.h"
+
+#include <string.h>
+
+/* Needed for regions, configuration space and the acknowledgements that show
+ * what became of a SHMEM_MAP. */
+#define COMMON                                                                 \
+	(VUS_BIT(VUS_F_MQ) | VUS_BIT(VUS_F_REPLY_ACK) |                        \
+	    VUS_BIT(VUS_F_BACKEND_REQ) | VUS_BIT(VUS_F_CONFIG) |               \
+	    VUS_BIT(VUS_F_BACKEND_SEND_FD) | VUS_BIT(VUS_F_SHMEM))
+
+static const struct profile profiles[] = {
+    /*
+     * QEMU 11.1. Without CONFIGURE_MEM_SLOTS, of which it dies at the
+     * second start of a guest's driver; all regions together become one
+     * PCI BAR, whose size is a power of two or an assertion fails; a
+     * fourth region's PCI capability does not fit, likewise.
+     */
+    {
+	.name = "qemu",
+	.protocol_features = COMMON,
+	.max_regions = 3,
+	.power_of_two = true,
+    },
+    /* The crate vhost 0.17 and later, and what is built on it. */
+    {
+	.name = "rust-vmm",
+	.protocol_features = COMMON | VUS_BIT(VUS_F_RESET_DEVICE) |
+			     VUS_BIT(VUS_F_CONFIGURE_MEM_SLOTS) |
+			     VUS_BIT(VUS_F_STATUS),
+	.max_regions = VUS_SHMEM_MAX,
+    },
+    /* crosvm takes one region per device, and keeps its mapping over a
+     * reset of the device. */
+    {
+	.name = "crosvm",
+	.protocol_features = COMMON,
+	.max_regions = 1,
+    },
+};
+
+#define NPROFILES (sizeof(profiles) / sizeof(profiles[0]))
+
+const struct profile *
+profile_by_name(const char *name)
+{
+	for (unsigned i = 0; i < NPROFILES; i++)
+		if (strcmp(profiles[i].name, name) == 0)
+			return &profiles[i];
+	return NULL;
+}
+
+const struct profile *
+profile_by_index(unsigned index)
+{
+	return index < NPROFILES ? &profiles[index] : NULL;
+}
+
+unsigned
+profile_index(const struct profile *profile)
+{
+	return (unsigned)(profile - profiles);
+}
+
+const char *
+profile_names(void)
+{
+	static char names[128];
+
+	if (names[0] == '\0')
+		for (unsigned i = 0; i < NPROFILES; i++) {
+			if (i != 0)
+				strncat(names, ", ",
+				    sizeof(names) - strlen(names) - 1);
+			strncat(names, profiles[i].name,
+			    sizeof(names) - strlen(names) - 1);
+		}
+	return names;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Shared memory regions: memfds that the supervisor makes and that outlive
+ * every front-end. Supervisor only: the worker's filter has no memfd_create.
+ */
+#ifndef REGION_H
+#define REGION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define REGION_NAME_MAX 64U
+
+/* A region as the options ask for it. */
+struct region_spec {
+	unsigned shmid;		    /* 0 to 255 */
+	uint64_t size;		    /* bytes; 0: the image's, rounded up */
+	const char *image;	    /* file to load, or NULL */
+	char name[REGION_NAME_MAX]; /* for /proc and messages, not empty */
+};
+
+struct region {
+	struct region_spec spec;
+	int fd; /* owned memfd, read-write, sealed */
+};
+
+/*
+ * Find out how large the image of a region is, in bytes, and that it can be
+ * read. Returns 0 or a negative errno: -EISDIR, -EINVAL for what is not a
+ * regular file, -ENODATA for an empty one, or what open(2) says.
+ */
+int region_image_size(const char *image, uint64_t *size)
+    __attribute__((warn_unused_result));
+
+/*
+ * Make the region: a memfd called vhost-shmemd:NAME of spec->size bytes that
+ * holds the image and zeros behind it, never executable where the kernel
+ * knows that, mode 0600, sealed against shrinking, growing and further seals.
+ * Returns 0; or a negative errno with what failed in *what. On error
+ * region->fd is -1.
+ */
+int region_create(struct region *region, const struct region_spec *spec,
+    const char **what) __attribute__((warn_unused_result));
+
+#endif

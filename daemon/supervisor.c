@@ -1,0 +1,702 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * The supervisor; see supervisor.h.
+ *
+ * A worker is started before its front-end comes, so that nobody waits for
+ * exec and sandbox: one spare is kept ready, and the first spare that reports
+ * to be confined opens the door, the listening socket. In every state a
+ * worker that ends is reaped, logged and, if needed, replaced; a worker that
+ * ends before it was ready is replaced after a pause that doubles.
+ */
+#include "config.h"
+
+#include "supervisor.h"
+
+#include "fd.h"
+#include "listener.h"
+#include "log.h"
+#include "priv.h"
+#include "spawn.h"
+#include "worker.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+
+/* Front-ends served at a time. */
+#define WORKERS_MAX 256U
+/* Messages of one worker that are read before others get their turn. */
+#define MESSAGES_MAX 32U
+/* Lines above debug that a worker may log per second. */
+#define LINES_MAX 20U
+
+/* How long the first worker may take to be confined. */
+static const struct timeval first_ready = {.tv_sec = 10};
+/* At the end: how long front-ends get to hang up by themselves, for QEMU may
+ * abort of a connection that is closed under it. */
+static const struct timeval grace = {.tv_sec = 1};
+/* How long accepting rests when descriptors or processes have run out. */
+static const struct timeval rest = {.tv_sec = 1};
+/* The pause after a worker that never became ready: first, and at most. */
+#define PAUSE_FIRST 1
+#define PAUSE_MOST 32
+
+enum worker_state {
+	WORKER_FREE,	 /* an unused entry */
+	WORKER_STARTING, /* not yet ready, no connection */
+	WORKER_SPARE,	 /* ready, no connection */
+	WORKER_SERVING	 /* has a front-end's connection */
+};
+
+struct worker_entry {
+	enum worker_state state;
+	pid_t pid;
+	int chan; /* owned; -1 after the worker has closed its end */
+	struct event event;
+	bool ready;
+	unsigned conn;	    /* number of its connection, from 1 */
+	time_t second;	    /* of the lines counted */
+	unsigned lines;	    /* logged in that second */
+	unsigned swallowed; /* lines beyond LINES_MAX since */
+};
+
+struct supervisor {
+	const struct options *options;
+	struct event_base *base;
+	struct region regions[OPTIONS_REGIONS_MAX];
+	struct listener listener;
+	int program; /* owned: the worker's file */
+	bool open;   /* the listener is there */
+	bool ending;
+	int status; /* exit status */
+	int pause;  /* seconds before the next start of a spare; 0: none */
+	unsigned conns;
+	struct event accept_event, retry_event, deadline_event;
+	struct event term_event, int_event, child_event;
+	struct worker_entry workers[WORKERS_MAX];
+};
+
+static void spare_wanted(struct supervisor *sv);
+
+static void
+finish(struct supervisor *sv, int status)
+{
+	sv->status = status;
+	(void)event_base_loopbreak(sv->base);
+}
+
+/* A front-end may still be wanted: we go on after the present ones. */
+static bool
+expects_more(const struct supervisor *sv)
+{
+	if (sv->ending)
+		return false;
+	if (sv->options->once || (sv->open && sv->listener.connected))
+		return sv->conns == 0;
+	return true;
+}
+
+static unsigned
+count(const struct supervisor *sv, enum worker_state state)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		n += sv->workers[i].state == state;
+	return n;
+}
+
+static struct worker_entry *
+find(struct supervisor *sv, enum worker_state state)
+{
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		if (sv->workers[i].state == state)
+			return &sv->workers[i];
+	return NULL;
+}
+
+/* "conn 3" or "worker 1234", for the log. */
+static const char *
+who(const struct worker_entry *w)
+{
+	static char text[32];
+
+	if (w->conn != 0)
+		(void)snprintf(text, sizeof(text), "conn %u", w->conn);
+	else
+		(void)snprintf(text, sizeof(text), "worker %d", (int)w->pid);
+	return text;
+}
+
+/* --- messages of workers
+ * ------------------------------------------------------- */
+
+static void
+report_swallowed(struct worker_entry *w)
+{
+	if (w->swallowed != 0)
+		log_warn("%s: %u more lines", who(w), w->swallowed);
+	w->swallowed = 0;
+}
+
+static void
+on_log(struct worker_entry *w, struct priv_log *line)
+{
+	enum log_level level =
+	    line->level < LOG_LEVELS ? (enum log_level)line->level : LOG_WARN;
+	struct timespec now;
+
+	if (level > log_get_level())
+		return;
+	line->text[sizeof(line->text) - 1] = '\0';
+	log_escape(line->text);
+	/* What a guest can cause is limited; whoever asks for debug lines
+	 * wants all of those. */
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	if (now.tv_sec != w->second) {
+		w->second = now.tv_sec;
+		w->lines = 0;
+		report_swallowed(w);
+	}
+	if (level < LOG_DEBUG && w->lines++ >= LINES_MAX) {
+		w->swallowed++;
+		return;
+	}
+	log_line(level, "%s: %s", who(w), line->text);
+}
+
+/* Close our end: the worker is no more listened to. */
+static void
+hang_up(struct worker_entry *w)
+{
+	if (w->chan < 0)
+		return;
+	(void)event_del(&w->event);
+	fd_closep(&w->chan);
+}
+
+static void open_door(struct supervisor *sv);
+
+static void
+on_ready(struct supervisor *sv, struct worker_entry *w,
+    const struct priv_ready *ready)
+{
+	w->ready = true;
+	if (w->state == WORKER_STARTING)
+		w->state = WORKER_SPARE;
+	sv->pause = 0;
+	log_info("worker %d: confined as %s, no capabilities, seccomp filter "
+		 "loaded (%u rules)",
+	    (int)w->pid, sv->options->user, ready->rules);
+	if (!sv->open && !sv->ending)
+		open_door(sv);
+}
+
+static void
+worker_ready(evutil_socket_t chan, short what, void *arg)
+{
+	struct supervisor *sv = arg;
+	struct worker_entry *w = NULL;
+
+	(void)what;
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		if (sv->workers[i].state != WORKER_FREE &&
+		    sv->workers[i].chan == chan)
+			w = &sv->workers[i];
+	for (unsigned i = 0; w != NULL && i < MESSAGES_MAX; i++) {
+		struct priv_msg msg;
+		AUTO_FD int fd = -1;
+		int rc = priv_recv(chan, PRIV_TO_SUPERVISOR, false, &msg, &fd);
+
+		if (rc == -EAGAIN)
+			return;
+		if (rc == 1 && msg.type == PRIV_LOG) {
+			on_log(w, &msg.u.log);
+			continue;
+		}
+		if (rc == 1 && msg.type == PRIV_READY && !w->ready) {
+			on_ready(sv, w, &msg.u.ready);
+			continue;
+		}
+		if (rc <= 0 && rc != -EBADMSG) {
+			hang_up(w); /* it is ending; SIGCHLD says how */
+			return;
+		}
+		log_error(
+		    "%s: ended: its worker sent a malformed message", who(w));
+		hang_up(w);
+		(void)kill(w->pid, SIGKILL);
+		return;
+	}
+}
+
+/* --- starting workers
+ * ------------------------------------------------------------ */
+
+static int
+send_setup(const struct supervisor *sv, int chan)
+{
+	const struct options *o = sv->options;
+	struct priv_msg msg = {0};
+	int rc;
+
+	msg.u.setup.change_ids = o->change_ids;
+	msg.u.setup.uid = o->uid;
+	msg.u.setup.gid = o->gid;
+	msg.u.setup.log_level = (uint32_t)log_get_level();
+	msg.u.setup.profile = profile_index(o->profile);
+	msg.u.setup.nregions = o->nregions;
+	rc = priv_send(chan, PRIV_SETUP, &msg, -1);
+	for (unsigned i = 0; i < o->nregions && rc == 0; i++) {
+		memset(&msg, 0, sizeof(msg));
+		msg.u.region.shmid = sv->regions[i].spec.shmid;
+		msg.u.region.size = sv->regions[i].spec.size;
+		msg.u.region.writable = 1;
+		rc = priv_send(chan, PRIV_REGION, &msg, sv->regions[i].fd);
+	}
+	return rc;
+}
+
+/* Start a worker into a free entry. Returns it or NULL, and logs why. */
+static struct worker_entry *
+start_worker(struct supervisor *sv)
+{
+	struct worker_entry *w = find(sv, WORKER_FREE);
+	int rc;
+
+	if (w == NULL)
+		return NULL;
+	memset(w, 0, sizeof(*w));
+	w->pid = spawn_worker(sv->program, &w->chan);
+	if (w->pid < 0) {
+		log_error("no worker can be started: %s", strerror(-w->pid));
+		return NULL;
+	}
+	w->state = WORKER_STARTING;
+	(void)event_assign(&w->event, sv->base, w->chan, EV_READ | EV_PERSIST,
+	    worker_ready, sv);
+	rc = send_setup(sv, w->chan);
+	if (rc == 0 && event_add(&w->event, NULL) < 0)
+		rc = -ENOMEM;
+	if (rc < 0) {
+		log_error("%s: set-up not sent: %s", who(w), strerror(-rc));
+		(void)kill(w->pid, SIGKILL);
+	}
+	return w;
+}
+
+static void
+retry_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *sv = arg;
+
+	(void)fd;
+	(void)what;
+	spare_wanted(sv);
+	if (sv->open && sv->listener.fd >= 0 && !sv->listener.connected)
+		(void)event_add(&sv->accept_event, NULL);
+}
+
+/* See to it that a worker is ready for the next front-end. */
+static void
+spare_wanted(struct supervisor *sv)
+{
+	struct timeval pause = {.tv_sec = sv->pause};
+
+	if (!expects_more(sv) || count(sv, WORKER_SPARE) != 0 ||
+	    count(sv, WORKER_STARTING) != 0)
+		return;
+	if (sv->pause != 0 &&
+	    event_pending(&sv->retry_event, EV_TIMEOUT, NULL) == 0) {
+		(void)event_add(&sv->retry_event, &pause);
+		/* The next call is the retry's own. */
+		sv->pause =
+		    sv->pause * 2 < PAUSE_MOST ? sv->pause * 2 : PAUSE_MOST;
+		return;
+	}
+	(void)start_worker(sv);
+}
+
+/* --- front-ends
+ * ------------------------------------------------------------------- */
+
+/* Hand a front-end's connection, which stays the caller's, to a worker. */
+static bool
+hand_over(struct supervisor *sv, int fd)
+{
+	struct worker_entry *w = find(sv, WORKER_SPARE);
+	struct priv_msg msg = {0};
+	struct ucred peer = {0};
+	socklen_t len = sizeof(peer);
+	int rc;
+
+	/* One that is starting takes the connection when it is confined. */
+	if (w == NULL)
+		w = find(sv, WORKER_STARTING);
+	if (w == NULL)
+		w = start_worker(sv);
+	if (w == NULL) {
+		log_error("a front-end was turned away: no worker for it");
+		return false;
+	}
+	rc = priv_send(w->chan, PRIV_CONNECT, &msg, fd);
+	if (rc < 0) {
+		log_error("%s: connection not handed over: %s", who(w),
+		    strerror(-rc));
+		(void)kill(w->pid, SIGKILL);
+		return false;
+	}
+	w->state = WORKER_SERVING;
+	w->conn = ++sv->conns;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		peer.pid = 0;
+	log_info("%s: front-end connected: pid %d, uid %u; worker %d", who(w),
+	    (int)peer.pid, peer.uid, (int)w->pid);
+	return true;
+}
+
+static void
+accept_ready(evutil_socket_t listening, short what, void *arg)
+{
+	struct supervisor *sv = arg;
+	AUTO_FD int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+
+	(void)what;
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+		    errno == ENOBUFS) {
+			log_error("accept: %s", strerror(errno));
+			(void)event_del(&sv->accept_event);
+			(void)event_add(&sv->retry_event, &rest);
+		}
+		return;
+	}
+	(void)hand_over(sv, fd);
+	if (!expects_more(sv)) {
+		(void)event_del(&sv->accept_event);
+		listener_close(&sv->listener);
+	}
+	spare_wanted(sv);
+}
+
+/* The first worker is confined: let front-ends in. */
+static void
+open_door(struct supervisor *sv)
+{
+	const struct options *o = sv->options;
+	int rc;
+
+	(void)event_del(&sv->deadline_event);
+	if (o->fd < 0) {
+		rc = listener_open_path(&sv->listener, o->socket_path);
+		if (rc < 0) {
+			log_error("--socket-path=%s: %s", o->socket_path,
+			    strerror(-rc));
+			finish(sv, EXIT_FAILURE);
+			return;
+		}
+		log_info("listening on %s", o->socket_path);
+	}
+	sv->open = true;
+	if (sv->listener.connected) {
+		if (!hand_over(sv, sv->listener.fd))
+			finish(sv, EXIT_FAILURE);
+		listener_close(&sv->listener);
+		return;
+	}
+	(void)event_assign(&sv->accept_event, sv->base, sv->listener.fd,
+	    EV_READ | EV_PERSIST, accept_ready, sv);
+	(void)event_add(&sv->accept_event, NULL);
+}
+
+/* --- the end of workers
+ * ---------------------------------------------------------- */
+
+/* What a signal that ends a worker tells an operator. */
+static const char *
+signal_meaning(int signo)
+{
+	switch (signo) {
+	case SIGSYS:
+		return ": it made a system call that its seccomp filter "
+		       "forbids";
+	case SIGBUS:
+		return ": the front-end took memory away that it had shared";
+	case SIGSEGV:
+	case SIGILL:
+	case SIGABRT:
+	case SIGFPE:
+		return ": a bug, please report it";
+	default:
+		return "";
+	}
+}
+
+static void
+log_end(const struct supervisor *sv, const struct worker_entry *w, int status)
+{
+	if (WIFSIGNALED(status)) {
+		if (sv->ending && WTERMSIG(status) == SIGKILL)
+			log_warn("%s: closed: its front-end was still there",
+			    who(w));
+		else
+			log_error("%s: worker %d killed by SIG%s%s", who(w),
+			    (int)w->pid, sigabbrev_np(WTERMSIG(status)),
+			    signal_meaning(WTERMSIG(status)));
+		return;
+	}
+	switch (WEXITSTATUS(status)) {
+	case WORKER_EXIT_DONE:
+		if (w->conn != 0)
+			log_info("%s: front-end left", who(w));
+		break;
+	case WORKER_EXIT_BROKEN: /* the worker has said why */
+		break;
+	default:
+		log_error("%s: worker %d failed with status %d", who(w),
+		    (int)w->pid, WEXITSTATUS(status));
+	}
+}
+
+static void
+worker_ended(struct supervisor *sv, struct worker_entry *w, int status)
+{
+	bool well =
+	    WIFEXITED(status) && WEXITSTATUS(status) == WORKER_EXIT_DONE;
+
+	/* What it has said is still in the channel. */
+	if (w->chan >= 0)
+		worker_ready(w->chan, EV_READ, sv);
+	report_swallowed(w);
+	log_end(sv, w, status);
+	hang_up(w);
+	w->state = WORKER_FREE;
+
+	if (!sv->open && !sv->ending) {
+		log_error("the first worker did not start; nothing is served");
+		finish(sv, EXIT_FAILURE);
+		return;
+	}
+	if (!w->ready && !well && sv->pause == 0)
+		sv->pause = PAUSE_FIRST;
+	if (!expects_more(sv) && count(sv, WORKER_SERVING) == 0) {
+		finish(sv, well || sv->ending ? EXIT_SUCCESS : EXIT_FAILURE);
+		return;
+	}
+	spare_wanted(sv);
+}
+
+static void
+child_ready(evutil_socket_t signo, short what, void *arg)
+{
+	struct supervisor *sv = arg;
+	int status;
+	pid_t pid;
+
+	(void)signo;
+	(void)what;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		for (unsigned i = 0; i < WORKERS_MAX; i++)
+			if (sv->workers[i].state != WORKER_FREE &&
+			    sv->workers[i].pid == pid)
+				worker_ended(sv, &sv->workers[i], status);
+}
+
+/* --- the end
+ * ------------------------------------------------------------------------ */
+
+static void
+deadline_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *sv = arg;
+
+	(void)fd;
+	(void)what;
+	if (!sv->ending) {
+		log_error("the first worker was not ready within %d s",
+		    (int)first_ready.tv_sec);
+		finish(sv, EXIT_FAILURE);
+		return;
+	}
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		if (sv->workers[i].state != WORKER_FREE)
+			(void)kill(sv->workers[i].pid, SIGKILL);
+}
+
+static void
+end_ready(evutil_socket_t signo, short what, void *arg)
+{
+	struct supervisor *sv = arg;
+
+	(void)what;
+	if (sv->ending) {
+		/* Asked twice: at once. */
+		deadline_ready(-1, EV_TIMEOUT, sv);
+		return;
+	}
+	log_info("ending on SIG%s", sigabbrev_np((int)signo));
+	sv->ending = true;
+	if (sv->open && sv->listener.fd >= 0)
+		(void)event_del(&sv->accept_event);
+	listener_close(&sv->listener);
+	/* Workers without a front-end end when their channel closes; the
+	 * others when their front-end leaves, or at the deadline. */
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		if (sv->workers[i].state == WORKER_STARTING ||
+		    sv->workers[i].state == WORKER_SPARE)
+			hang_up(&sv->workers[i]);
+	(void)event_add(&sv->deadline_event, &grace);
+	if (count(sv, WORKER_FREE) == WORKERS_MAX)
+		finish(sv, EXIT_SUCCESS);
+}
+
+/* --- start
+ * ---------------------------------------------------------------------------
+ */
+
+static int
+make_regions(struct supervisor *sv)
+{
+	for (unsigned i = 0; i < sv->options->nregions; i++) {
+		const struct region_spec *spec = &sv->options->regions[i];
+		const char *what;
+		int rc = region_create(&sv->regions[i], spec, &what);
+
+		if (rc < 0) {
+			log_error("region %s: %s: %s", spec->name, what,
+			    strerror(-rc));
+			return rc;
+		}
+		log_info("region %s: %llu bytes%s%s", spec->name,
+		    (unsigned long long)spec->size,
+		    spec->image != NULL ? ", loaded from " : "",
+		    spec->image != NULL ? spec->image : "");
+	}
+	return 0;
+}
+
+/* What can be said to be wrong before anything is made. */
+static int
+check_door(struct supervisor *sv)
+{
+	const struct options *o = sv->options;
+	int rc;
+
+	sv->listener.fd = -1;
+	sv->program = spawn_open(o->worker);
+	if (sv->program < 0) {
+		log_error("--worker=%s: %s", o->worker, strerror(-sv->program));
+		return sv->program;
+	}
+	if (o->fd >= 0) {
+		rc = listener_open_fd(&sv->listener, o->fd);
+		if (rc < 0)
+			log_error("--fd=%d: %s", o->fd,
+			    rc == -EPROTOTYPE ? "not a UNIX stream socket"
+					      : strerror(-rc));
+		return rc;
+	}
+	rc = listener_check_path(o->socket_path);
+	if (rc == -EADDRINUSE)
+		log_error("--socket-path=%s: another program is listening "
+			  "there",
+		    o->socket_path);
+	else if (rc == -EEXIST)
+		log_error("--socket-path=%s: there is a file that is not a "
+			  "socket",
+		    o->socket_path);
+	else if (rc < 0)
+		log_error(
+		    "--socket-path=%s: %s", o->socket_path, strerror(-rc));
+	return rc;
+}
+
+static struct event_base *
+make_event_base(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+
+	if (config != NULL &&
+	    event_config_set_flag(config,
+		EVENT_BASE_FLAG_IGNORE_ENV | EVENT_BASE_FLAG_NOLOCK) == 0)
+		base = event_base_new_with_config(config);
+	event_config_free(config);
+	return base;
+}
+
+static int
+add_events(struct supervisor *sv)
+{
+	(void)event_assign(&sv->retry_event, sv->base, -1, 0, retry_ready, sv);
+	(void)event_assign(
+	    &sv->deadline_event, sv->base, -1, 0, deadline_ready, sv);
+	(void)evsignal_assign(
+	    &sv->term_event, sv->base, SIGTERM, end_ready, sv);
+	(void)evsignal_assign(&sv->int_event, sv->base, SIGINT, end_ready, sv);
+	(void)evsignal_assign(
+	    &sv->child_event, sv->base, SIGCHLD, child_ready, sv);
+	return event_add(&sv->term_event, NULL) < 0 ||
+		       event_add(&sv->int_event, NULL) < 0 ||
+		       event_add(&sv->child_event, NULL) < 0 ||
+		       event_add(&sv->deadline_event, &first_ready) < 0
+		   ? -ENOMEM
+		   : 0;
+}
+
+/* Close everything that is ours; end workers that are left. */
+static void
+clean_up(struct supervisor *sv)
+{
+	listener_close(&sv->listener);
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		if (sv->workers[i].state != WORKER_FREE) {
+			hang_up(&sv->workers[i]);
+			(void)kill(sv->workers[i].pid, SIGKILL);
+			(void)waitpid(sv->workers[i].pid, NULL, 0);
+		}
+	for (unsigned i = 0; i < sv->options->nregions; i++)
+		fd_closep(&sv->regions[i].fd);
+	fd_closep(&sv->program);
+	if (sv->base == NULL)
+		return;
+	(void)event_del(&sv->term_event);
+	(void)event_del(&sv->int_event);
+	(void)event_del(&sv->child_event);
+	(void)event_del(&sv->retry_event);
+	(void)event_del(&sv->deadline_event);
+	event_base_free(sv->base);
+	libevent_global_shutdown();
+}
+
+int
+supervisor_run(const struct options *options)
+{
+	static struct supervisor sv;
+
+	sv.options = options;
+	sv.status = EXIT_FAILURE;
+	for (unsigned i = 0; i < OPTIONS_REGIONS_MAX; i++)
+		sv.regions[i].fd = -1;
+	if (check_door(&sv) == 0 && make_regions(&sv) == 0) {
+		log_info("version %s, started by %s: workers run as %s",
+		    PACKAGE_VERSION,
+		    options->change_ids ? "root" : "an ordinary user",
+		    options->user);
+		sv.base = make_event_base();
+		if (sv.base != NULL && add_events(&sv) == 0 &&
+		    start_worker(&sv) != NULL)
+			(void)event_base_dispatch(sv.base);
+		else
+			log_error("the event loop cannot be made");
+	}
+	clean_up(&sv);
+	return sv.status;
+}

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * The worker; see worker.h. Its life:
+ *
+ *   take SETUP and the regions -> make the event loop -> sandbox_enter() ->
+ *   READY -> CONNECT brings the front-end's socket -> serve -> exit
+ *
+ * What it allocates, it allocates before the sandbox closes, but for what
+ * libevent needs to watch one more descriptor.
+ */
+#include "config.h"
+
+#include "worker.h"
+
+#include "fd.h"
+#include "log.h"
+#include "pmem.h"
+#include "priv.h"
+#include "profile.h"
+#include "sandbox.h"
+#include "session.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Descriptors besides those of rings and of one memory table on its way in:
+ * standard ones, channel, event loop, front-end, back-end channel, regions. */
+#define OTHER_FDS 32U
+
+struct worker {
+	struct event_base *base;
+	struct event priv_event;  /* messages of the supervisor */
+	struct event front_read;  /* the front-end's socket */
+	struct event front_write; /* added while a reply waits */
+	struct event backend_read;
+	struct event backend_write;
+	struct event kick[VUS_RINGS_MAX];
+	struct event work; /* activated while work is left */
+	bool connected;
+	unsigned lost; /* log lines that the channel had no room for */
+	struct vus_device device;
+	struct vus_session session;
+};
+
+/* One worker per process. Static: nothing of it is allocated. */
+static struct worker the_worker;
+
+static void __attribute__((noreturn))
+worker_exit(enum worker_exit_status status)
+{
+	/* Not exit(): its handlers may call what the filter forbids. */
+	_exit((int)status);
+}
+
+/* --- log ---------------------------------------------------------------------
+ */
+
+static_assert((int)LOG_ERROR == (int)VUS_LOG_ERR &&
+		  (int)LOG_WARN == (int)VUS_LOG_WARN &&
+		  (int)LOG_INFO == (int)VUS_LOG_INFO &&
+		  (int)LOG_DEBUG == (int)VUS_LOG_DEBUG,
+    "the levels of proto/ are those of the log");
+
+static void
+worker_log(void *ctx, enum vus_log_level level, const char *text)
+{
+	struct worker *w = ctx;
+	struct priv_msg msg = {.u.log.level = (uint32_t)level};
+
+	/* A supervisor that is slow or gone must not hold a guest up. */
+	if (w->lost != 0) {
+		(void)snprintf(msg.u.log.text, sizeof(msg.u.log.text),
+		    "%u lines were lost here", w->lost);
+		if (priv_send(PRIV_WORKER_FD, PRIV_LOG, &msg, -1) == 0)
+			w->lost = 0;
+	}
+	(void)snprintf(msg.u.log.text, sizeof(msg.u.log.text), "%s", text);
+	if (priv_send(PRIV_WORKER_FD, PRIV_LOG, &msg, -1) < 0)
+		w->lost++;
+}
+
+static void __attribute__((noreturn, format(printf, 1, 2)))
+setup_failed(const char *format, ...)
+{
+	char text[200];
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	worker_log(&the_worker, VUS_LOG_ERR, text);
+	worker_exit(WORKER_EXIT_SETUP);
+}
+
+/* --- the session's events
+ * ------------------------------------------------------- */
+
+/* Do what a call of the session has asked for, and watch what it wants. */
+static void
+after(struct worker *w, enum vus_next next)
+{
+	struct vus_session *s = &w->session;
+
+	switch (next) {
+	case VUS_NEXT_CLOSED:
+		vus_session_close(s);
+		worker_exit(WORKER_EXIT_DONE);
+	case VUS_NEXT_BROKEN:
+		vus_session_close(s);
+		worker_exit(WORKER_EXIT_BROKEN);
+	case VUS_NEXT_WORK:
+		/* After other events that are ready: rings take turns with
+		 * messages. */
+		event_active(&w->work, EV_TIMEOUT, 0);
+		break;
+	case VUS_NEXT_WAIT:
+		break;
+	}
+	/* While a reply waits no request is read: back-pressure. */
+	if (vus_session_wants_write(s) !=
+	    (event_pending(&w->front_write, EV_WRITE, NULL) != 0)) {
+		if (vus_session_wants_write(s)) {
+			(void)event_del(&w->front_read);
+			(void)event_add(&w->front_write, NULL);
+		} else {
+			(void)event_del(&w->front_write);
+			(void)event_add(&w->front_read, NULL);
+		}
+	}
+	if (vus_session_backend_wants_write(s) &&
+	    event_pending(&w->backend_write, EV_WRITE, NULL) == 0)
+		(void)event_add(&w->backend_write, NULL);
+}
+
+static void
+front_read_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	after(w, vus_session_readable(&w->session));
+}
+
+static void
+front_write_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	after(w, vus_session_writable(&w->session));
+}
+
+static void
+backend_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	after(w, vus_session_backend_ready(&w->session));
+}
+
+static void
+kick_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = &the_worker;
+	const struct event *ev = arg;
+
+	(void)fd;
+	(void)what;
+	after(w, vus_session_kicked(&w->session, (unsigned)(ev - w->kick)));
+}
+
+static void
+work_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	after(w, vus_session_work(&w->session));
+}
+
+/* Watch fd for reading with ev, or nothing if it is -1. */
+static void
+rearm(struct worker *w, struct event *ev, int fd, short what,
+    event_callback_fn ready, void *arg)
+{
+	if (event_initialized(ev))
+		(void)event_del(ev);
+	if (fd < 0)
+		return;
+	(void)event_assign(ev, w->base, fd, what, ready, arg);
+}
+
+static void
+worker_watch(void *ctx, enum vus_watch what, unsigned ring, int fd)
+{
+	struct worker *w = ctx;
+	struct event *ev = NULL;
+
+	switch (what) {
+	case VUS_WATCH_BACKEND:
+		rearm(w, &w->backend_write, fd, EV_WRITE, backend_ready, w);
+		ev = &w->backend_read;
+		rearm(w, ev, fd, EV_READ | EV_PERSIST, backend_ready, w);
+		break;
+	case VUS_WATCH_KICK:
+		ev = &w->kick[ring];
+		rearm(w, ev, fd, EV_READ | EV_PERSIST, kick_ready, ev);
+		break;
+	}
+	if (fd >= 0 && event_add(ev, NULL) < 0)
+		worker_log(w, VUS_LOG_WARN,
+		    "a descriptor of the front-end cannot be watched");
+}
+
+/* --- the supervisor's messages
+ * ----------------------------------------------------- */
+
+static void
+connect_front_end(struct worker *w, int fd)
+{
+	vus_session_connect(&w->session, fd);
+	w->connected = true;
+	(void)event_assign(&w->front_read, w->base, fd, EV_READ | EV_PERSIST,
+	    front_read_ready, w);
+	(void)event_assign(&w->front_write, w->base, fd, EV_WRITE | EV_PERSIST,
+	    front_write_ready, w);
+	(void)event_add(&w->front_read, NULL);
+}
+
+static void
+priv_ready(evutil_socket_t sock, short what, void *arg)
+{
+	struct worker *w = arg;
+	struct priv_msg msg;
+	AUTO_FD int fd = -1;
+	int rc = priv_recv(sock, PRIV_TO_WORKER, false, &msg, &fd);
+
+	(void)what;
+	if (rc == -EAGAIN)
+		return;
+	if (rc == 1 && msg.type == PRIV_CONNECT && !w->connected) {
+		connect_front_end(w, fd_steal(&fd));
+		return;
+	}
+	/* The supervisor has gone. A front-end's VM may die of a connection
+	 * that closes, so serve it until it goes by itself. */
+	(void)event_del(&w->priv_event);
+	if (!w->connected)
+		worker_exit(WORKER_EXIT_DONE);
+}
+
+static void
+take_region(struct worker *w, const struct priv_region *region, int fd)
+{
+	struct vus_region *shm;
+	struct stat st;
+
+	if (region->shmid >= VUS_SHMEM_MAX || fstat(fd, &st) < 0)
+		setup_failed("region: %s", strerror(errno));
+	shm = &w->device.shm[region->shmid];
+	shm->size = region->size;
+	shm->fd = fd;
+	shm->dev = st.st_dev;
+	shm->ino = st.st_ino;
+	shm->writable = region->writable != 0;
+}
+
+/* Take what the supervisor sends before anything else. */
+static void
+take_setup(struct worker *w, struct priv_setup *setup)
+{
+	struct priv_msg msg;
+	int fd;
+
+	if (priv_recv(PRIV_WORKER_FD, PRIV_TO_WORKER, true, &msg, &fd) != 1 ||
+	    msg.type != PRIV_SETUP)
+		setup_failed("no setup from the supervisor, or one of "
+			     "another build");
+	*setup = msg.u.setup;
+	for (uint32_t i = 0; i < setup->nregions; i++) {
+		if (priv_recv(
+			PRIV_WORKER_FD, PRIV_TO_WORKER, true, &msg, &fd) != 1 ||
+		    msg.type != PRIV_REGION)
+			setup_failed(
+			    "region %u of %u did not come", i, setup->nregions);
+		take_region(w, &msg.u.region, fd);
+	}
+}
+
+static struct event_base *
+make_event_base(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+
+	/* Environment variables may choose another back-end, and with it
+	 * other system calls than the filter knows. */
+	if (config != NULL &&
+	    event_config_set_flag(config,
+		EVENT_BASE_FLAG_IGNORE_ENV | EVENT_BASE_FLAG_NOLOCK) == 0 &&
+	    event_config_require_features(config, EV_FEATURE_O1) == 0)
+		base = event_base_new_with_config(config);
+	event_config_free(config);
+	return base;
+}
+
+void
+worker_run(void)
+{
+	struct worker *w = &the_worker;
+	struct vus_host host = {
+	    .ctx = w,
+	    .log = worker_log,
+	    .watch = worker_watch,
+	};
+	struct vus_dialect dialect = {0};
+	struct sandbox_policy policy = {0};
+	struct priv_setup setup;
+	const struct profile *profile;
+	struct priv_msg msg = {0};
+	const char *stage;
+	int rc;
+
+	if (sandbox_close_fds(PRIV_WORKER_FD + 1) < 0 ||
+	    signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+		setup_failed("cannot start: %s", strerror(errno));
+	take_setup(w, &setup);
+	profile = profile_by_index(setup.profile);
+	if (profile == NULL)
+		setup_failed("no profile %u", setup.profile);
+
+	w->device.type = &pmem_type;
+	pmem_configure(&w->device, w->device.shm[0].size);
+	dialect.protocol_features = profile->protocol_features;
+	host.verbosity = (enum vus_log_level)setup.log_level;
+	vus_session_init(&w->session, &w->device, &dialect, &host);
+
+	w->base = make_event_base();
+	if (w->base == NULL)
+		setup_failed("no event loop");
+	(void)event_assign(&w->priv_event, w->base, PRIV_WORKER_FD,
+	    EV_READ | EV_PERSIST, priv_ready, w);
+	(void)event_assign(&w->work, w->base, -1, 0, work_ready, w);
+	(void)event_add(&w->priv_event, NULL);
+
+	policy.change_ids = setup.change_ids != 0;
+	policy.uid = setup.uid;
+	policy.gid = setup.gid;
+	policy.max_fds =
+	    OTHER_FDS + setup.nregions + 3 * VUS_RINGS_MAX + 2 * VUS_FDS_MAX;
+	rc = sandbox_enter(&policy, &stage);
+	if (rc < 0)
+		setup_failed("sandbox: %s: %s", stage, strerror(-rc));
+
+	msg.u.ready.rules = sandbox_rules();
+	if (priv_send(PRIV_WORKER_FD, PRIV_READY, &msg, -1) < 0)
+		worker_exit(WORKER_EXIT_SETUP);
+	(void)event_base_dispatch(w->base);
+	worker_exit(WORKER_EXIT_SETUP);
+}

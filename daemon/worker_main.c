@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* vhost-shmemd-worker: started by vhost-shmemd, of no use by itself. */
+#include "config.h"
+
+#include "priv.h"
+#include "worker.h"
+
+#include <stdio.h>
+#include <sys/socket.h>
+
+int
+main(void)
+{
+	int type = 0;
+	socklen_t len = sizeof(type);
+
+	if (getsockopt(PRIV_WORKER_FD, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
+	    type != SOCK_SEQPACKET) {
+		(void)fputs("vhost-shmemd-worker: started by vhost-shmemd for "
+			    "each front-end, not by hand\n",
+		    stderr);
+		return WORKER_EXIT_SETUP;
+	}
+	worker_run();
+}
