@@ -43,6 +43,7 @@ struct worker {
 	struct event kick[VUS_RINGS_MAX];
 	struct event work; /* activated while work is left */
 	bool connected;
+	enum worker_exit_status status;
 	unsigned lost; /* log lines that the channel had no room for */
 	struct vus_device device;
 	struct vus_session session;
@@ -101,6 +102,14 @@ setup_failed(const char *format, ...)
 /* --- the session's events
  * ------------------------------------------------------- */
 
+/* Leave the event loop, and then the program. */
+static void
+leave(struct worker *w, enum worker_exit_status status)
+{
+	w->status = status;
+	(void)event_base_loopbreak(w->base);
+}
+
 /* Do what a call of the session has asked for, and watch what it wants. */
 static void
 after(struct worker *w, enum vus_next next)
@@ -109,11 +118,11 @@ after(struct worker *w, enum vus_next next)
 
 	switch (next) {
 	case VUS_NEXT_CLOSED:
-		vus_session_close(s);
-		worker_exit(WORKER_EXIT_DONE);
+		leave(w, WORKER_EXIT_DONE);
+		return;
 	case VUS_NEXT_BROKEN:
-		vus_session_close(s);
-		worker_exit(WORKER_EXIT_BROKEN);
+		leave(w, WORKER_EXIT_BROKEN);
+		return;
 	case VUS_NEXT_WORK:
 		/* After other events that are ready: rings take turns with
 		 * messages. */
@@ -257,7 +266,7 @@ priv_ready(evutil_socket_t sock, short what, void *arg)
 	 * that closes, so serve it until it goes by itself. */
 	(void)event_del(&w->priv_event);
 	if (!w->connected)
-		worker_exit(WORKER_EXIT_DONE);
+		leave(w, WORKER_EXIT_DONE);
 }
 
 static void
@@ -315,6 +324,22 @@ make_event_base(void)
 	return base;
 }
 
+/* Close all that was opened: what valgrind finds open then was lost. */
+static void
+clean_up(struct worker *w)
+{
+	vus_session_close(&w->session);
+	for (unsigned i = 0; i < VUS_SHMEM_MAX; i++)
+		if (w->device.shm[i].size != 0)
+			fd_closep(&w->device.shm[i].fd);
+	if (w->connected) {
+		(void)event_del(&w->front_read);
+		(void)event_del(&w->front_write);
+	}
+	(void)event_del(&w->priv_event);
+	event_base_free(w->base);
+}
+
 void
 worker_run(void)
 {
@@ -366,6 +391,8 @@ worker_run(void)
 	msg.u.ready.rules = sandbox_rules();
 	if (priv_send(PRIV_WORKER_FD, PRIV_READY, &msg, -1) < 0)
 		worker_exit(WORKER_EXIT_SETUP);
+	w->status = WORKER_EXIT_SETUP; /* unless an event says otherwise */
 	(void)event_base_dispatch(w->base);
-	worker_exit(WORKER_EXIT_SETUP);
+	clean_up(w);
+	worker_exit(w->status);
 }
