@@ -51,7 +51,7 @@ AC_DEFUN([SHMEMD_WARNINGS], [
         -Werror=implicit-function-declaration -Werror=implicit-int
         -Werror=incompatible-pointer-types -Werror=int-conversion
         -Werror=return-type -Werror=format-security],
-        [SHMEMD_TRY_CFLAG([WARN_CFLAGS], flag)])
+        [SHMEMD_TRY_CFLAG([WARN_CFLAGS], m4_defn([flag]))])
     AS_IF([test "x$enable_werror" = xyes], [WARN_CFLAGS="$WARN_CFLAGS -Werror"])
     AC_SUBST([WARN_CFLAGS])
 ])
@@ -63,13 +63,13 @@ AC_DEFUN([SHMEMD_HARDENING], [
         -ftrivial-auto-var-init=zero -fzero-call-used-regs=used-gpr
         -fno-strict-overflow -fno-delete-null-pointer-checks
         -fstrict-flex-arrays=3 -fno-common -fPIE],
-        [SHMEMD_TRY_CFLAG([HARDEN_CFLAGS], flag)])
+        [SHMEMD_TRY_CFLAG([HARDEN_CFLAGS], m4_defn([flag]))])
     AS_CASE([$host_cpu],
         [x86_64|i?86], [SHMEMD_TRY_CFLAG([HARDEN_CFLAGS], [-fcf-protection=full])],
         [aarch64], [SHMEMD_TRY_CFLAG([HARDEN_CFLAGS], [-mbranch-protection=standard])])
     m4_foreach_w([flag], [-pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack
         -Wl,-z,separate-code -Wl,--as-needed],
-        [SHMEMD_TRY_LDFLAG([HARDEN_LDFLAGS], flag)])
+        [SHMEMD_TRY_LDFLAG([HARDEN_LDFLAGS], m4_defn([flag]))])
     AS_IF([test "x$enable_sanitizers" = xyes], [
         # _FORTIFY_SOURCE hides accesses from ASan, so it stays off here.
         HARDEN_CFLAGS="$HARDEN_CFLAGS -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"

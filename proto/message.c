@@ -655,37 +655,46 @@ check_header(struct vus_session *s, const struct vus_wire_header *head)
 	return DONE;
 }
 
+/* All the checks, in their order, and the handler. row: NULL if unknown. */
+static enum verdict
+carry_out(struct vus_session *s, struct vus_msg *msg, const struct row *row)
+{
+	enum verdict verdict = check_header(s, &msg->head);
+
+	if (verdict != DONE)
+		return verdict;
+	if (row == NULL)
+		return hang_up(s, "unknown request");
+	verdict = check(s, msg, row);
+	if (verdict == DONE)
+		verdict = row->handle(s, msg);
+	return verdict;
+}
+
 bool
 vus_dispatch(struct vus_session *s)
 {
 	struct vus_msg *msg = &s->msg;
 	uint32_t id = msg->head.request;
-	bool known = id < VUS_REQUEST_END && rows[id].name != NULL;
-	const struct row *row = known ? &rows[id] : NULL;
-	enum verdict verdict = check_header(s, &msg->head);
-	bool ask;
+	const struct row *row =
+	    id < VUS_REQUEST_END && rows[id].name != NULL ? &rows[id] : NULL;
+	enum verdict verdict = carry_out(s, msg, row);
+	/* Looked at after the handler, so that SET_PROTOCOL_FEATURES itself
+	 * is acknowledged. Never besides a reply of its own. */
+	bool ask = (msg->head.flags & VUS_FLAG_NEED_REPLY) != 0 &&
+		   vus_negotiated(s, VUS_F_REPLY_ACK) && row != NULL &&
+		   row->answer == ACK;
 
-	if (verdict == DONE && !known)
-		verdict = hang_up(s, "unknown request");
-	if (verdict == DONE)
-		verdict = check(s, msg, row);
-	if (verdict == DONE)
-		verdict = row->handle(s, msg);
 	vus_msg_close(msg);
-
-	/* After the handler, so that SET_PROTOCOL_FEATURES itself is
-	 * acknowledged. Never besides a reply of its own. */
-	ask = (msg->head.flags & VUS_FLAG_NEED_REPLY) != 0 &&
-	      vus_negotiated(s, VUS_F_REPLY_ACK) && known && row->answer == ACK;
-	if (verdict == REFUSE && ask)
-		vus_log(s, VUS_LOG_WARN, "%s refused: %s", row->name, s->why);
-	else if (verdict == REFUSE)
+	if (verdict == REFUSE && !ask)
 		verdict = HANG_UP;
+	if (verdict == REFUSE)
+		vus_log(s, VUS_LOG_WARN, "%s refused: %s", row->name, s->why);
 	if (ask && (verdict == DONE || verdict == REFUSE))
 		verdict = reply_u64(s, msg, verdict == REFUSE);
 	if (verdict != HANG_UP)
 		return true;
-	if (known)
+	if (row != NULL)
 		vus_log(s, VUS_LOG_WARN, "connection closed: %s: %s", row->name,
 		    s->why);
 	else

@@ -120,6 +120,7 @@ enter_privs(const struct sandbox_policy *policy)
  * ----------------------------------------------------------------------- */
 
 /* The lines of the list, counted: 0 + 1 + 1 ... */
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): they would end the sum */
 #define ALLOW(name, caller, reason, ...) +1
 static const unsigned nrules = 0
 #include "worker.def"
