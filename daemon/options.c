@@ -306,7 +306,7 @@ parse_region(struct options *o, char *text)
 	    NULL,
 	};
 	struct region_spec *spec = &o->regions[o->nregions];
-	bool has_shmid = false;
+	bool seen[NAME + 1] = {false};
 	unsigned long number;
 
 	if (o->nregions == OPTIONS_REGIONS_MAX)
@@ -322,12 +322,14 @@ parse_region(struct options *o, char *text)
 			    value);
 		if (value == NULL || *value == '\0')
 			return wrong("--region: %s= wants a value", keys[key]);
+		if (seen[key])
+			return wrong("--region: %s= is there twice", keys[key]);
+		seen[key] = true;
 		switch (key) {
 		case SHMID:
 			if (!parse_number("shmid", value, 255, &number))
 				return false;
 			spec->shmid = (unsigned)number;
-			has_shmid = true;
 			break;
 		case SIZE:
 			if (!parse_size(value, &spec->size))
@@ -344,7 +346,7 @@ parse_region(struct options *o, char *text)
 			break;
 		}
 	}
-	if (!has_shmid)
+	if (!seen[SHMID])
 		return wrong("--region: shmid= is missing; a pmem device has "
 			     "shmid=0");
 	if (spec->size == 0 && spec->image == NULL)

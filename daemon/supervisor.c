@@ -83,8 +83,6 @@ struct supervisor {
 	struct worker_entry workers[WORKERS_MAX];
 };
 
-static void spare_wanted(struct supervisor *sv);
-
 static void
 finish(struct supervisor *sv, int status)
 {
@@ -292,16 +290,12 @@ start_worker(struct supervisor *sv)
 	return w;
 }
 
-static void
-retry_ready(evutil_socket_t fd, short what, void *arg)
+/* Whether a worker should be started for the next front-end. */
+static bool
+spare_missing(const struct supervisor *sv)
 {
-	struct supervisor *sv = arg;
-
-	(void)fd;
-	(void)what;
-	spare_wanted(sv);
-	if (sv->open && sv->listener.fd >= 0 && !sv->listener.connected)
-		(void)event_add(&sv->accept_event, NULL);
+	return expects_more(sv) && count(sv, WORKER_SPARE) == 0 &&
+	       count(sv, WORKER_STARTING) == 0;
 }
 
 /* See to it that a worker is ready for the next front-end. */
@@ -310,18 +304,28 @@ spare_wanted(struct supervisor *sv)
 {
 	struct timeval pause = {.tv_sec = sv->pause};
 
-	if (!expects_more(sv) || count(sv, WORKER_SPARE) != 0 ||
-	    count(sv, WORKER_STARTING) != 0)
+	if (!spare_missing(sv))
 		return;
-	if (sv->pause != 0 &&
-	    event_pending(&sv->retry_event, EV_TIMEOUT, NULL) == 0) {
+	if (sv->pause == 0 && start_worker(sv) != NULL)
+		return;
+	if (sv->pause == 0)
+		pause = rest;
+	if (!event_pending(&sv->retry_event, EV_TIMEOUT, NULL))
 		(void)event_add(&sv->retry_event, &pause);
-		/* The next call is the retry's own. */
-		sv->pause =
-		    sv->pause * 2 < PAUSE_MOST ? sv->pause * 2 : PAUSE_MOST;
-		return;
-	}
-	(void)start_worker(sv);
+}
+
+/* A pause is over: of starting workers, of accepting, or of both. */
+static void
+retry_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *sv = arg;
+
+	(void)fd;
+	(void)what;
+	if (spare_missing(sv) && start_worker(sv) == NULL)
+		(void)event_add(&sv->retry_event, &rest);
+	if (sv->open && sv->listener.fd >= 0)
+		(void)event_add(&sv->accept_event, NULL);
 }
 
 /* --- front-ends
@@ -484,8 +488,10 @@ worker_ended(struct supervisor *sv, struct worker_entry *w, int status)
 		finish(sv, EXIT_FAILURE);
 		return;
 	}
-	if (!w->ready && !well && sv->pause == 0)
-		sv->pause = PAUSE_FIRST;
+	if (!w->ready && !well)
+		sv->pause = sv->pause == 0	     ? PAUSE_FIRST
+			    : sv->pause < PAUSE_MOST ? sv->pause * 2
+						     : PAUSE_MOST;
 	if (!expects_more(sv) && count(sv, WORKER_SERVING) == 0) {
 		finish(sv, well || sv->ending ? EXIT_SUCCESS : EXIT_FAILURE);
 		return;

@@ -41,7 +41,7 @@ struct worker {
 	struct event backend_read;
 	struct event backend_write;
 	struct event kick[VUS_RINGS_MAX];
-	struct event work; /* activated while work is left */
+	struct event work; /* due at once while work is left */
 	bool connected;
 	enum worker_exit_status status;
 	unsigned lost; /* log lines that the channel had no room for */
@@ -114,6 +114,7 @@ leave(struct worker *w, enum worker_exit_status status)
 static void
 after(struct worker *w, enum vus_next next)
 {
+	static const struct timeval now = {0, 0};
 	struct vus_session *s = &w->session;
 
 	switch (next) {
@@ -124,9 +125,9 @@ after(struct worker *w, enum vus_next next)
 		leave(w, WORKER_EXIT_BROKEN);
 		return;
 	case VUS_NEXT_WORK:
-		/* After other events that are ready: rings take turns with
-		 * messages. */
-		event_active(&w->work, EV_TIMEOUT, 0);
+		/* By a timeout, so that libevent looks at the descriptors
+		 * in between: rings take turns with messages. */
+		(void)event_add(&w->work, &now);
 		break;
 	case VUS_NEXT_WAIT:
 		break;
@@ -336,6 +337,7 @@ clean_up(struct worker *w)
 		(void)event_del(&w->front_read);
 		(void)event_del(&w->front_write);
 	}
+	(void)event_del(&w->work);
 	(void)event_del(&w->priv_event);
 	event_base_free(w->base);
 }

@@ -19,7 +19,7 @@ AC_DEFUN([SHMEMD_TRY_CFLAG], [
     AS_VAR_PUSHDEF([cv], [shmemd_cv_cflag_$2])
     AC_CACHE_CHECK([whether $CC accepts $2], [cv], [
         shmemd_save="$CFLAGS"
-        CFLAGS="$CFLAGS -Werror $2"
+        CFLAGS="$CFLAGS -Werror $$1 $2"
         AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[#include <stddef.h>]], [[]])],
             [AS_VAR_SET([cv], [yes])], [AS_VAR_SET([cv], [no])])
         CFLAGS="$shmemd_save"])

@@ -33,7 +33,8 @@ enter_session(const struct sandbox_policy *policy)
 	/* EPERM: the supervisor's child leads a process group already. */
 	if (setsid() < 0 && errno != EPERM)
 		return -errno;
-	return 0;
+	/* No directory of the host's is held by our standing in it. */
+	return chdir("/") < 0 ? -errno : 0;
 }
 
 /* --- ids and capabilities

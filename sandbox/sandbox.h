@@ -9,7 +9,7 @@
  * the front-end has even been handed to it. From there on:
  *
  *   stage     should                            must not
- *   session   be in a session of its own        get a terminal's signals
+ *   session   be in a session of its own, in /  get a terminal's signals
  *   ids       be another user than root and     keep a group or a capability
  *             than the front-end                in any set
  *   limits    hold as many descriptors as       make a process, dump core
