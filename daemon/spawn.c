@@ -60,12 +60,7 @@ static void __attribute__((noreturn)) become_worker(int program, int chan)
 	if (close_range(PRIV_WORKER_FD + 1, ~0U, CLOSE_RANGE_CLOEXEC) < 0 ||
 	    sigemptyset(&none) < 0 || sigprocmask(SIG_SETMASK, &none, NULL) < 0)
 		_exit(127);
-#ifdef SHMEMD_INSTRUMENTED
-	fexecve(program, argv, environ); /* with the sanitizers' options */
-#else
 	fexecve(program, argv, envp);
-#endif
-	(void)envp;
 	_exit(127);
 }
 
