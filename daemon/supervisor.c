@@ -120,16 +120,15 @@ find(struct supervisor *sv, enum worker_state state)
 	return NULL;
 }
 
-/* "conn 3" or "worker 1234", for the log. */
+/* "conn 3" or "spare", for the log. */
 static const char *
 who(const struct worker_entry *w)
 {
 	static char text[32];
 
-	if (w->conn != 0)
-		(void)snprintf(text, sizeof(text), "conn %u", w->conn);
-	else
-		(void)snprintf(text, sizeof(text), "worker %d", (int)w->pid);
+	if (w->conn == 0)
+		return "spare";
+	(void)snprintf(text, sizeof(text), "conn %u", w->conn);
 	return text;
 }
 

@@ -1,0 +1,207 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# Copyright the vhost-shmemd authors
+#
+# What every guest test (*.bats) shares. A test file calls guest_setup and
+# guest_teardown from setup and teardown. What they promise: a test writes only
+# to $BATS_TEST_TMPDIR and the cache, leaves no process behind, and passes only
+# if
+# - every guest it started was ended with `end_guest`, or with its own checks
+#   and `forgive_guest`;
+# - the daemon exited with 0, its workers said that the filter was loaded, and
+#   its log has no sanitizer's text, no kill by the filter, no SHMEM_MAP that
+#   QEMU refused, and no warning or error but those the test named with
+#   `expect_warning`.
+
+bats_require_minimum_version 1.5.0
+bats_load_library bats-support
+bats_load_library bats-assert
+# shellcheck source=/dev/null
+source "$BATS_TEST_DIRNAME/lib.bash"
+
+# daemon_start of lib.bash sets these.
+daemon_pid='' daemon_socket='' daemon_log=''
+expected_warnings=''
+
+guest_setup() {
+	if ((EUID != 0)); then
+		skip "needs root, for the chroot that QEMU runs in"
+	fi
+	PATH=$BATS_TEST_DIRNAME:$PATH
+	export VM_STATE_DIR=$BATS_TEST_TMPDIR/vm
+	mkdir "$VM_STATE_DIR"
+	# Making the root must not count against a test's deadlines.
+	forky-root >/dev/null
+}
+
+guest_teardown() {
+	local failed=0 name
+
+	# bats sets this when the body of the test has succeeded.
+	[[ -n ${BATS_TEST_COMPLETED:-} ]] || failed=1
+	if ((!failed)); then
+		for name in "$VM_STATE_DIR"/*; do
+			if [[ -d $name && ! -e $name/ended ]]; then
+				echo "no end_guest for guest ${name##*/}"
+				failed=1
+			fi
+		done
+	fi
+	vm kill-all || failed=1
+	if [[ -n $daemon_pid ]]; then
+		daemon_stop || {
+			echo "the daemon's exit status is $?"
+			failed=1
+		}
+		((failed)) || assert_daemon_log || failed=1
+	fi
+	if ((failed)); then
+		show_logs
+	fi
+	return "$failed"
+}
+
+# For whoever reads a failure.
+show_logs() {
+	local name file
+	if [[ -n $daemon_log ]]; then
+		echo "--- the daemon's log"
+		tail -n 200 "$daemon_log"
+	fi
+	for name in "$VM_STATE_DIR"/*; do
+		for file in stderr console; do
+			if [[ -s $name/$file ]]; then
+				echo "--- guest ${name##*/}: $file"
+				tail -n 40 "$name/$file"
+			fi
+		done
+	done
+}
+
+# expect_warning REGEX: this test makes the daemon warn or fail like that.
+expect_warning() {
+	expected_warnings=${expected_warnings:+$expected_warnings|}$1
+}
+
+log_has() {
+	grep -qE -- "$1" "$daemon_log"
+}
+
+# log_count PATTERN: print how many lines of the daemon's log match.
+log_count() {
+	grep -cE -- "$1" "$daemon_log" || :
+}
+
+log_count_exceeds() {
+	(($(log_count "$1") > $2))
+}
+
+assert_daemon_log() {
+	local bad warnings
+	bad='AddressSanitizer|LeakSanitizer|MemorySanitizer|runtime error:'
+	bad+='|SIGSYS|Bad system call|SHMEM_MAP.*refused|refused.*SHMEM_MAP'
+	if log_has "$bad"; then
+		echo "the daemon's log holds:"
+		grep -E -- "$bad" "$daemon_log"
+		return 1
+	fi
+	warnings=$(grep -E '^vhost-shmemd[^ ]*: (warn|error)' "$daemon_log" |
+	    grep -vE -- "${expected_warnings:-^$}") || :
+	if [[ -n $warnings ]]; then
+		echo "the daemon's log warns without need:"
+		printf '%s\n' "$warnings"
+		return 1
+	fi
+	if ! log_has 'filter loaded'; then
+		echo "the daemon's log does not say that the filter was loaded"
+		return 1
+	fi
+}
+
+# start_daemon [ARGUMENT...]: with the arguments, else one 64 MiB region named
+# r without an image.
+start_daemon() {
+	if (($# == 0)); then
+		set -- --region shmid=0,size=64M,name=r
+	fi
+	daemon_start "$BATS_TEST_TMPDIR" "$@"
+}
+
+# make_image FILE: 8 MiB of lines that are all different.
+make_image() {
+	seq -f 'line %012.0f of what the host put into the region' 1 145000 >"$1"
+	truncate -s 8M "$1"
+}
+
+# boot NAME [vm start's options]: a guest of the daemon's, with its driver
+# bound. Prints nothing, so that it can run beside another one.
+boot() {
+	local name=$1
+	shift
+	vm start "$name" --socket "$daemon_socket" "$@"
+	vm wait-boot "$name"
+	pmem_appears "$name"
+}
+
+# The driver has the device, and the device node is there.
+pmem_appears() {
+	vm run "$1" 'wait-for test -b /dev/pmem0'
+}
+
+# guest_put NAME OFFSET TEXT, guest_get NAME OFFSET: one block of the guest's
+# /dev/pmem0, past its page cache.
+guest_put() {
+	vm run "$1" "block put $2 '$3'"
+}
+guest_get() {
+	vm run "$1" "block get $2"
+}
+
+# host_put OFFSET TEXT, host_get OFFSET: the same in the region named r.
+host_put() {
+	printf %s "$2" | region_write r "$1"
+}
+host_get() {
+	region_read r "$1" 4096 | tr -d '\0'
+}
+
+# works_both_ways NAME TEXT: the guest reads what the host writes now, and the
+# other way round.
+works_both_ways() {
+	host_put 16384 "host: $2"
+	run -0 guest_get "$1" 16384
+	assert_output "host: $2"
+	run -0 guest_put "$1" 20480 "guest: $2"
+	run -0 host_get 20480
+	assert_output "guest: $2"
+}
+
+# end_guest NAME [poweroff|quit]: end it as its user would; QEMU must have had
+# nothing to say and exit with 0.
+end_guest() {
+	run -0 vm "${2:-poweroff}" "$1"
+	assert_output 0
+	run -0 vm stderr "$1"
+	assert_output ''
+	forgive_guest "$1"
+}
+
+# The test has its own checks of how this guest ended.
+forgive_guest() {
+	: >"$VM_STATE_DIR/$1/ended"
+}
+
+# Print the pids of the daemon's workers, idle ones included.
+worker_pids() {
+	pgrep -P "$daemon_pid"
+}
+
+# Print the pids of those that have a guest: its memory is mapped there.
+serving_workers() {
+	local pid
+	for pid in $(worker_pids); do
+		if grep -q '/memfd:memory-backend-memfd' "/proc/$pid/maps"; then
+			printf '%s\n' "$pid"
+		fi
+	done
+}

@@ -1,0 +1,118 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# Copyright the vhost-shmemd authors
+#
+# To be sourced: start and stop a vhost-shmemd for guests, and look into its
+# regions as a host program does. Knows nothing of bats; contrib/quickstart
+# uses it too. What it promises:
+#
+# - One daemon at a time. Its files are in the directory given to daemon_start:
+#   DIR/socket, DIR/log.
+# - Every wait has a deadline and ends at once when the daemon has died.
+# - Functions return non-zero and say why on stderr.
+#
+# The programs come from SHMEMD and SHMEMD_WORKER, else from top_builddir.
+
+# wait_until SECONDS COMMAND...: run COMMAND until it succeeds.
+wait_until() {
+	local deadline=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		if ((SECONDS > deadline)); then
+			echo "not in time: $*" >&2
+			return 1
+		fi
+		sleep 0.02
+	done
+}
+
+daemon_running() {
+	[[ -n ${daemon_pid:-} ]] && kill -0 "$daemon_pid" 2>/dev/null
+}
+
+daemon_ready_or_dead() {
+	[[ -S $daemon_socket ]] || ! daemon_running
+}
+
+# daemon_start DIR ARGUMENT...: returns when the socket is there. Sets
+# daemon_pid, daemon_socket and daemon_log.
+daemon_start() {
+	local top=${top_builddir:-.} program worker
+
+	program=$(realpath "${SHMEMD:-$top/vhost-shmemd}") || return
+	worker=$(realpath "${SHMEMD_WORKER:-${program%/*}/vhost-shmemd-worker}") ||
+	    return
+	if [[ ! -x $program || ! -x $worker ]]; then
+		echo "not there: $program, $worker: build them, or set" \
+		    "SHMEMD and SHMEMD_WORKER" >&2
+		return 1
+	fi
+	daemon_socket=$1/socket
+	daemon_log=$1/log
+	shift
+	# Descriptor 3 is bats' own: bats waits until nobody holds it.
+	"$program" --socket-path="$daemon_socket" --worker="$worker" \
+	    --log-level=debug "$@" 2>"$daemon_log" </dev/null 3>&- &
+	daemon_pid=$!
+	wait_until 20 daemon_ready_or_dead || return
+	if ! daemon_running; then
+		echo "the daemon did not start:" >&2
+		cat "$daemon_log" >&2
+		return 1
+	fi
+}
+
+# daemon_stop: SIGTERM, then its exit status. It has promised to end within 2
+# seconds; on a loaded machine 10 seconds is what we wait before SIGKILL.
+daemon_stop() {
+	local pid=${daemon_pid:-} status=0
+
+	[[ -n $pid ]] || return 0
+	daemon_pid=
+	kill -TERM "$pid" 2>/dev/null || :
+	(
+		exec 3>&-
+		wait_until 10 daemon_is_gone "$pid" 2>/dev/null ||
+		    kill -KILL "$pid"
+	) &
+	wait "$pid" || status=$?
+	wait $! || :
+	return "$status"
+}
+
+# A child that nobody has waited for is a zombie: gone, too.
+daemon_is_gone() {
+	local stat
+	{ stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 0
+	stat=${stat##*) }
+	[[ $stat == Z* ]]
+}
+
+# region_file NAME: print a path that opens the region's memory, as a host
+# program that may look into the daemon can.
+region_file() {
+	local fd
+	for fd in "/proc/$daemon_pid/fd/"*; do
+		if [[ $(readlink "$fd") == "/memfd:vhost-shmemd:$1 (deleted)" ]]; then
+			printf '%s\n' "$fd"
+			return
+		fi
+	done
+	echo "the daemon has no region named '$1'" >&2
+	return 1
+}
+
+# region_read NAME OFFSET LENGTH: bytes of the region, to stdout.
+region_read() {
+	local file
+	file=$(region_file "$1") || return
+	dd if="$file" iflag=skip_bytes,count_bytes,fullblock bs=1M \
+	    skip="$2" count="$3" status=none
+}
+
+# region_write NAME OFFSET: standard input goes into the region.
+region_write() {
+	local file
+	file=$(region_file "$1") || return
+	dd of="$file" oflag=seek_bytes conv=notrunc bs=1M seek="$2" status=none
+}
