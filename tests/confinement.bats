@@ -1,0 +1,147 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# What a worker can still do, read from /proc while it serves a front-end.
+# shellcheck disable=SC2154 # daemon_pid and log come from helpers
+# shellcheck disable=SC2016 # commands in single quotes are for the shell that vuctl starts
+
+load helpers/common
+
+# in_worker COMMAND: run it while a worker serves a started device; $worker is
+# its number.
+in_worker() {
+    start_daemon
+    run -0 vuctl up flush run 'worker=$(worker_of 1); '"$1" flush
+}
+
+@test "a worker has a seccomp filter" {
+    in_worker 'grep "^Seccomp:" /proc/$worker/status'
+    assert_output --regexp '^Seccomp:[[:space:]]2$'
+}
+
+@test "the log says that the filter is loaded, before the front-end is served" {
+    start_daemon
+    run -0 vuctl get-features
+    assert_log 'filter loaded'
+}
+
+@test "a worker cannot gain privileges" {
+    in_worker 'grep "^NoNewPrivs:" /proc/$worker/status'
+    assert_output --regexp '^NoNewPrivs:[[:space:]]1$'
+}
+
+@test "a worker has no capability in any set" {
+    in_worker 'grep "^Cap" /proc/$worker/status'
+    if ((EUID != 0)); then
+        # Taking something out of the bounding set takes a capability.
+        output=$(grep -v CapBnd <<<"$output")
+    else
+        assert_line --regexp '^CapBnd:[[:space:]]0+$'
+    fi
+    for set in Inh Prm Eff Amb; do
+        assert_line --regexp "^Cap$set:[[:space:]]0+\$"
+    done
+}
+
+@test "a worker of root is nobody's user and in no group" {
+    require_root
+    in_worker 'grep -E "^(Uid|Gid|Groups):" /proc/$worker/status'
+    refute_line --regexp '^[UG]id:.*[[:space:]]0([[:space:]]|$)'
+    assert_line --regexp '^Groups:[[:space:]]*$'
+}
+
+@test "a worker is alone in its session" {
+    in_worker 'read -r _ _ _ _ group session _ </proc/$worker/stat; echo $((group == worker)) $((session == worker))'
+    assert_output '1 1'
+}
+
+@test "a worker has one thread" {
+    in_worker 'grep "^Threads:" /proc/$worker/status'
+    assert_output --regexp '^Threads:[[:space:]]1$'
+}
+
+@test "a worker may make no process and dump no core" {
+    in_worker 'cat /proc/$worker/limits'
+    # The soft limit: no call to change it passes the filter.
+    assert_line --regexp '^Max processes +0 '
+    assert_line --regexp '^Max core file size +0 '
+}
+
+@test "a worker has a limit on its descriptors" {
+    in_worker 'cat /proc/$worker/limits'
+    refute_line --regexp '^Max open files .*unlimited'
+}
+
+@test "a worker holds no descriptor that it does not need" {
+    start_daemon
+    require_worker_fd
+    run vuctl up flush run 'find /proc/$(worker_of 1)/fd -type l -printf "%l\n"'
+    assert_success
+    refute_line --regexp '^/memfd:vuctl'
+    # libevent has a pipe to itself, for signals
+    while read -r target; do
+        if [[ $target = "$log" ]] && is_sanitized; then
+            continue # where the sanitizer reports to
+        fi
+        [[ $target =~ ^(/dev/null|(socket|pipe):\[[0-9]+\]|anon_inode:\[event(poll|fd)\]|/memfd:vhost-shmemd:test \(deleted\))$ ]] ||
+            fail "it holds $target"
+    done <<<"$output"
+    run -0 grep -c pipe <<<"$output"
+    assert_output 2
+}
+
+@test "a worker holds at most three sockets: front-end, channel and supervisor" {
+    start_daemon
+    require_worker_fd
+    run -0 vuctl on a up on b up on c up run 'find /proc/$(worker_of 3)/fd -lname "socket:*" | wc -l'
+    assert [ "$output" -le 3 ]
+}
+
+@test "a worker has an empty environment" {
+    SECRET=hunter2
+    export SECRET
+    start_daemon
+    require_worker_fd
+    run -0 vuctl up run 'wc -c </proc/$(worker_of 1)/environ'
+    assert_output 0
+}
+
+@test "a worker stands in no directory of the host's but the root" {
+    start_daemon
+    require_worker_fd
+    run -0 vuctl up run 'readlink /proc/$(worker_of 1)/cwd'
+    assert_output /
+}
+
+@test "a worker cannot be traced by its user" {
+    as_ordinary_user
+    start_daemon
+    # what cannot be dumped belongs to root
+    run -0 vuctl up run 'stat -c %u /proc/$(worker_of 1)/mem'
+    assert_output 0
+}
+
+@test "a worker of an ordinary user is confined all the same" {
+    as_ordinary_user
+    start_daemon
+    run -0 vuctl up flush run 'cat /proc/$(worker_of 1)/status' flush
+    assert_line --regexp '^Seccomp:[[:space:]]2$'
+    assert_line --regexp '^NoNewPrivs:[[:space:]]1$'
+    assert_line --regexp '^CapEff:[[:space:]]0+$'
+    assert_line --regexp '^CapPrm:[[:space:]]0+$'
+}
+
+@test "the supervisor does not contain the code that parses front-ends" {
+    require_tool nm
+    nm "$SHMEMD" >"$BATS_TEST_TMPDIR/symbols" 2>/dev/null || skip "nm cannot read $SHMEMD"
+    [[ -s $BATS_TEST_TMPDIR/symbols ]] || skip "$SHMEMD has no symbols"
+    run -1 grep -E ' [TtDdRrBb] vus_' "$BATS_TEST_TMPDIR/symbols"
+    run -0 grep -cE ' [Tt] main$' "$BATS_TEST_TMPDIR/symbols"
+}
+
+@test "the worker cannot be told to do without its filter" {
+    run "$SHMEMD" --help
+    refute_output --regexp 'seccomp|sandbox'
+    start_daemon
+    run -0 vuctl up flush
+    assert_log 'filter loaded'
+}

@@ -1,0 +1,266 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#
+# What every bats file here starts with: "load helpers/common".
+#
+# SHMEMD and SHMEMD_WORKER are the programs (default: those of the build tree,
+# top_builddir); VUCTL_TIMEOUT, in seconds, is how long anything may take, for
+# slow machines and instrumented builds.
+#
+# A test has a socket ($socket) and a log ($log) of its own. start_daemon sets
+# daemon_pid; teardown stops what still runs and looks at what is left.
+
+bats_require_minimum_version 1.5.0
+bats_load_library bats-support
+bats_load_library bats-assert
+
+top_srcdir=$(cd "${top_srcdir:-$BATS_TEST_DIRNAME/..}" && pwd)
+top_builddir=$(cd "${top_builddir:-$top_srcdir}" && pwd)
+SHMEMD=${SHMEMD:-$top_builddir/vhost-shmemd}
+SHMEMD_WORKER=${SHMEMD_WORKER:-$top_builddir/vhost-shmemd-worker}
+VUCTL_TIMEOUT=${VUCTL_TIMEOUT:-5}
+export top_srcdir top_builddir SHMEMD SHMEMD_WORKER VUCTL_TIMEOUT
+
+setup() {
+    socket=$BATS_TEST_TMPDIR/socket
+    log=$BATS_TEST_TMPDIR/log
+    daemon_pid=
+    daemon_prefix=()
+    sigsys_expected=no
+    export socket log daemon_pid
+    [[ -x $SHMEMD ]] || fail "there is no $SHMEMD: build it, or set top_builddir or SHMEMD"
+}
+
+teardown() {
+    local problem=
+    if [[ -n ${daemon_pid:-} ]]; then
+        stop_daemon TERM || problem+="the daemon did not end as it should; "
+    fi
+    if [[ -n ${private_dir:-} ]]; then
+        rm -rf "$private_dir"
+    fi
+    [[ -e $log ]] || return 0
+    echo "--- the daemon's log"
+    cat "$log"
+    if grep -qE '(Address|Leak|Thread|Memory)Sanitizer|runtime error:' "$log"; then
+        problem+="a sanitizer complains; "
+    fi
+    if [[ $sigsys_expected = no ]] && grep -qE 'SIGSYS|Bad system call' "$log"; then
+        problem+="a process was killed by its seccomp filter; "
+    fi
+    [[ -z $problem ]] || fail "$problem"
+}
+
+# --- waiting ------------------------------------------------------------------
+
+# wait_until [-t SECONDS] CMD...: CMD succeeds before the deadline.
+wait_until() {
+    local seconds=$VUCTL_TIMEOUT now end
+    if [[ $1 = -t ]]; then
+        seconds=$2
+        shift 2
+    fi
+    now=${EPOCHREALTIME/[.,]/}
+    end=$((now + seconds * 1000000))
+    until "$@"; do
+        now=${EPOCHREALTIME/[.,]/}
+        if ((now > end)); then
+            echo "not within $seconds s: $*" >&2
+            return 1
+        fi
+        sleep 0.02
+    done
+}
+
+# A process has ended, whether or not it has been waited for.
+has_ended() {
+    local pid=$1 stat
+    { read -r stat <"/proc/$pid/stat"; } 2>/dev/null || return 0
+    stat=${stat##*) }
+    [[ ${stat:0:1} = [ZX] ]]
+}
+
+have_ended() {
+    local pid
+    for pid; do
+        has_ended "$pid" || return 1
+    done
+}
+
+log_has() {
+    grep -qE -- "$1" "$log"
+}
+
+# assert_log REGEX: such a line comes into the log.
+assert_log() {
+    wait_until log_has "$1" || fail "the log has no line like this: $1"
+}
+
+refute_log() {
+    if log_has "$1"; then
+        fail "the log has a line like this: $1"
+    fi
+}
+
+# --- the daemon -----------------------------------------------------------------
+
+# start_daemon ARG...: start it and wait until it listens. Without a --region
+# among the arguments it gets one of 4 MiB, and without --log-level it says all.
+start_daemon() {
+    local arg all=("--socket-path=$socket" "--worker=$SHMEMD_WORKER") region=no level=no
+    for arg; do
+        case $arg in
+        --region | --region=*) region=yes ;;
+        --log-level | --log-level=*) level=yes ;;
+        esac
+    done
+    [[ $region = yes ]] || all+=('--region=shmid=0,size=4M,name=test')
+    [[ $level = yes ]] || all+=(--log-level=debug)
+    : >>"$log"
+    "${daemon_prefix[@]}" "$SHMEMD" "${all[@]}" "$@" >>"$log" 2>&1 3>&- &
+    daemon_pid=$!
+    wait_until is_ready || fail "the daemon does not listen"
+    if has_ended "$daemon_pid"; then
+        fail "the daemon has ended instead of listening"
+    fi
+}
+
+# It listens, or has ended. (__SO_ACCEPTCON is the flag of a socket that listens.)
+is_ready() {
+    has_ended "$daemon_pid" || grep -q " 00010000 .* $socket\$" /proc/net/unix
+}
+
+# stop_daemon [SIGNAL]: it ends within 2 s with status 0, and its workers too.
+# shellcheck disable=SC2120 # the argument may be left out
+stop_daemon() {
+    local signal=${1:-TERM} workers
+    workers=$(worker_pids)
+    kill -s "$signal" "$daemon_pid" 2>/dev/null || true
+    # shellcheck disable=SC2086 # a list
+    expect_daemon_end 0 && wait_until have_ended $workers
+}
+
+# expect_daemon_end STATUS: it ends within 2 s, with this status.
+expect_daemon_end() {
+    local pid=$daemon_pid status=0
+    daemon_pid=
+    if ! wait_until -t 2 has_ended "$pid"; then
+        kill -s KILL "$pid"
+        wait "$pid" || true
+        fail "the daemon did not end within 2 s"
+    fi
+    wait "$pid" || status=$?
+    ((status == $1)) || fail "the daemon ended with $status, not $1"
+}
+
+# worker_of N: the process that serves connection N, as the log says.
+worker_of() {
+    wait_until log_has "conn $1: .*worker [0-9]+\$" || return 1
+    sed -nE "s/.*: conn $1: .*worker ([0-9]+)\$/\1/p" "$log" | tail -n 1
+}
+
+# The daemon's children: those that serve, and one that is kept ready.
+worker_pids() {
+    local stat rest pid ppid
+    for stat in /proc/[0-9]*/stat; do
+        { read -r rest <"$stat"; } 2>/dev/null || continue
+        pid=${rest%% *}
+        read -r _ ppid _ <<<"${rest##*) }"
+        if [[ $ppid = "$daemon_pid" ]]; then
+            echo "$pid"
+        fi
+    done | sort -n
+}
+
+has_workers() {
+    [[ $(worker_pids | wc -l) = "$1" ]]
+}
+
+# fds_of PID: how many descriptors it has open.
+fds_of() {
+    local fds
+    fds=$(ls "/proc/$1/fd") && wc -w <<<"$fds"
+}
+
+# refuses REGEX ARG...: the daemon says why on stderr, ends with 1, and makes
+# no socket. The region comes from default_region unless ARG has another.
+refuses() {
+    local regex=$1 all=("--worker=$SHMEMD_WORKER") arg region=no place=no
+    shift
+    for arg; do
+        case $arg in
+        --region | --region=* | --no-region) region=yes ;;
+        --socket-path | --socket-path=* | --fd | --fd=*) place=yes ;;
+        esac
+    done
+    [[ $region = yes ]] || all+=('--region=shmid=0,size=4M')
+    [[ $place = yes ]] || all+=("--socket-path=$socket")
+    for arg; do
+        [[ $arg = --no-region ]] || all+=("$arg")
+    done
+    run -1 --separate-stderr timeout "$VUCTL_TIMEOUT" "$SHMEMD" "${all[@]}"
+    assert_output ""
+    # shellcheck disable=SC2154 # stderr is set by run
+    [[ $stderr =~ $regex ]] || fail "stderr is: $stderr; it should match: $regex"
+    [[ ! -e $socket ]] || fail "$socket is there"
+}
+
+vuctl() {
+    "$top_srcdir/tests/vuctl" --socket "$socket" "$@"
+}
+
+# For the commands that vuctl's step "run" plays.
+export -f wait_until has_ended have_ended worker_of worker_pids has_workers log_has fds_of
+
+# --- what a test needs ------------------------------------------------------------
+
+require_root() {
+    ((EUID == 0)) || skip "only root can do this"
+}
+
+# A sanitizer catches SIGSEGV and SIGBUS to report them; a killed worker is
+# then not what it looks like.
+require_no_sanitizer() {
+    if is_sanitized; then
+        skip "the sanitizer catches this signal"
+    fi
+}
+
+is_sanitized() {
+    grep -q __asan_init "$SHMEMD_WORKER"
+}
+
+require_tool() {
+    command -v "$1" >/dev/null || skip "$1 is not installed"
+}
+
+# require_proc_fd PID: /proc/PID/fd can be read.
+require_proc_fd() {
+    ls "/proc/$1/fd" >/dev/null 2>&1 || skip "/proc/$1/fd cannot be read"
+}
+
+# The same for a worker: it cannot be traced by its user, so that takes root.
+require_worker_fd() {
+    ls "/proc/$(worker_pids | head -n 1)/fd" >/dev/null 2>&1 ||
+        skip "/proc/PID/fd of a worker cannot be read without CAP_SYS_PTRACE"
+}
+
+# as_ordinary_user: the daemon will run as one, whoever runs the tests. Root
+# becomes nobody, with copies of the programs where nobody can reach them.
+as_ordinary_user() {
+    ((EUID == 0)) || return 0
+    require_tool setpriv
+    private_dir=$(mktemp -d "${TMPDIR:-/tmp}/vhost-shmemd.XXXXXX")
+    cp "$SHMEMD" "$SHMEMD_WORKER" "$private_dir"
+    SHMEMD=$private_dir/${SHMEMD##*/}
+    SHMEMD_WORKER=$private_dir/${SHMEMD_WORKER##*/}
+    socket=$private_dir/socket
+    chown -R 65534:65534 "$private_dir"
+    daemon_prefix=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+    "${daemon_prefix[@]}" "$SHMEMD" --version >/dev/null || skip "nobody cannot run $SHMEMD"
+}
+
+# status_field PID NAME: a line of /proc/PID/status.
+status_field() {
+    sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"
+}
