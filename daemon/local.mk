@@ -3,6 +3,7 @@
 # proto/libvus.a: it cannot parse what a front-end has sent.
 noinst_LIBRARIES += daemon/libshmemd.a
 daemon_libshmemd_a_SOURCES = \
+	daemon/device_kind.c daemon/device_kind.h \
 	daemon/log.c daemon/log.h \
 	daemon/priv.c daemon/priv.h \
 	daemon/profile.c daemon/profile.h
@@ -14,6 +15,7 @@ vhost_shmemd_SOURCES = \
 	daemon/main.c \
 	daemon/options.c daemon/options.h \
 	daemon/region.c daemon/region.h \
+	daemon/size.c daemon/size.h \
 	daemon/spawn.c daemon/spawn.h \
 	daemon/supervisor.c daemon/supervisor.h
 vhost_shmemd_LDADD = daemon/libshmemd.a $(LIBEVENT_LIBS)
@@ -22,6 +24,7 @@ libexec_PROGRAMS += vhost-shmemd-worker
 vhost_shmemd_worker_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS)
 vhost_shmemd_worker_SOURCES = \
 	daemon/pmem.c daemon/pmem.h \
+	daemon/raw.c daemon/raw.h \
 	daemon/worker.c daemon/worker.h \
 	daemon/worker_main.c
 vhost_shmemd_worker_LDADD = daemon/libshmemd.a proto/libvus.a \

@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 static const char *const names[LOG_LEVELS] = {
-    [LOG_ERROR] = "error",
-    [LOG_WARN] = "warn",
-    [LOG_INFO] = "info",
-    [LOG_DEBUG] = "debug",
+	[LOG_ERROR] = "error",
+	[LOG_WARN] = "warn",
+	[LOG_INFO] = "info",
+	[LOG_DEBUG] = "debug",
 };
 
 static enum log_level wanted = LOG_INFO;

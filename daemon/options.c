@@ -6,7 +6,7 @@
 
 #include "checked.h"
 #include "log.h"
-#include "pmem.h"
+#include "size.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -16,7 +16,6 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 /* Who the worker is when root starts us. */
@@ -32,6 +31,7 @@ enum option_id {
 	OPT_USER,
 	OPT_ONCE,
 	OPT_LOG_LEVEL,
+	OPT_MESSAGE_TIMEOUT,
 	OPT_WORKER,
 	OPT_PRINT_CAPABILITIES,
 	OPT_HELP,
@@ -44,28 +44,35 @@ static const struct {
 	enum option_id option;
 	const char *help; /* lines are broken by newlines */
 } table[] = {
-    {"socket-path", "PATH", OPT_SOCKET_PATH,
-	"listen on a UNIX socket made at PATH"},
-    {"fd", "N", OPT_FD, "use the inherited socket N, listening or connected"},
-    {"device", "TYPE", OPT_DEVICE, "the device: pmem (default)"},
-    {"region", "shmid=0,size=SIZE[,image=FILE][,name=NAME]", OPT_REGION,
-	"a shared memory region; SIZE takes K, M, G and T;\n"
-	"with image=FILE it begins as a copy of FILE, and\n"
-	"size= may be left out"},
-    {"front-end", "PROFILE", OPT_FRONT_END,
-	"what connects: qemu (default), rust-vmm, crosvm"},
-    {"user", "NAME", OPT_USER,
-	"run workers as NAME when started by root (default:\n" DEFAULT_USER
-	" if there is such a user, else " FALLBACK_USER ")"},
-    {"once", NULL, OPT_ONCE, "serve one front-end, and exit when it leaves"},
-    {"log-level", "LEVEL", OPT_LOG_LEVEL,
-	"error, warn, info (default) or debug"},
-    {"worker", "PATH", OPT_WORKER,
-	"the worker program (default: " WORKER_PATH ")"},
-    {"print-capabilities", NULL, OPT_PRINT_CAPABILITIES,
-	"print what this back-end can do, as JSON, and exit"},
-    {"help", NULL, OPT_HELP, "print this and exit"},
-    {"version", NULL, OPT_VERSION, "print the version and exit"},
+	{ "socket-path", "PATH", OPT_SOCKET_PATH,
+	    "listen on a UNIX socket made at PATH" },
+	{ "fd", "N", OPT_FD,
+	    "use the inherited socket N, listening or connected" },
+	{ "device", "TYPE", OPT_DEVICE,
+	    "the device: pmem (default), or raw, which has regions\n"
+	    "and nothing else" },
+	{ "region", "shmid=0,size=SIZE[,image=FILE][,name=NAME]", OPT_REGION,
+	    "a shared memory region; SIZE takes K, M, G and T;\n"
+	    "with image=FILE it begins as a copy of FILE, and\n"
+	    "size= may be left out; a raw device may have several" },
+	{ "front-end", "PROFILE", OPT_FRONT_END,
+	    "what connects: qemu (default), rust-vmm, crosvm,\n"
+	    "rust-vmm-0.16, rfc" },
+	{ "user", "NAME", OPT_USER,
+	    "run workers as NAME when started by root (default:\n" DEFAULT_USER
+	    " if there is such a user, else " FALLBACK_USER ")" },
+	{ "once", NULL, OPT_ONCE,
+	    "serve one front-end, and exit when it leaves" },
+	{ "log-level", "LEVEL", OPT_LOG_LEVEL,
+	    "error, warn, info (default) or debug" },
+	{ "message-timeout", "SECONDS", OPT_MESSAGE_TIMEOUT,
+	    "how long half a message may wait for the rest (10)" },
+	{ "worker", "PATH", OPT_WORKER,
+	    "the worker program (default: " WORKER_PATH ")" },
+	{ "print-capabilities", NULL, OPT_PRINT_CAPABILITIES,
+	    "print what this back-end can do, as JSON, and exit" },
+	{ "help", NULL, OPT_HELP, "print this and exit" },
+	{ "version", NULL, OPT_VERSION, "print the version and exit" },
 };
 
 #define NOPTIONS (sizeof(table) / sizeof(table[0]))
@@ -126,137 +133,74 @@ print_capabilities(void)
 		     "}\n");
 }
 
-/* --- sizes
- * --------------------------------------------------------------------- */
+/* --- regions and their sizes
+ * ------------------------------------------------------- */
 
-/* A size in bytes as an operator would write it, into buf. */
-static const char *
-size_text(uint64_t size, char buf[static 24])
-{
-	static const char units[] = "KMGT";
-	unsigned unit = 0;
-
-	while (unit < 4 && size != 0 && size % 1024 == 0) {
-		size /= 1024;
-		unit++;
-	}
-	(void)snprintf(buf, 24, unit == 0 ? "%" PRIu64 : "%" PRIu64 "%c", size,
-	    unit == 0 ? ' ' : units[unit - 1]);
-	return buf;
-}
-
-/* Digits and one of K, M, G, T, in powers of 1024. */
 static bool
 parse_size(const char *text, uint64_t *size)
 {
-	static const char units[] = "KMGT";
-	uint64_t value;
-	char *end;
-
-	/* strtoull would take a sign and white space. */
-	if (!isdigit((unsigned char)*text))
-		return wrong("size=%s: a size is a number and K, M, G or T, "
-			     "such as size=64M",
-		    text);
-	errno = 0;
-	value = strtoull(text, &end, 10);
-	if (*end != '\0') {
-		const char *unit = strchr(units, *end);
-		unsigned shift;
-
-		if (unit == NULL || end[1] != '\0')
-			return wrong("size=%s: '%s' is not a unit: K, M, G "
-				     "and T are, such as size=64M",
-			    text, end);
-		shift = 10 * (unsigned)(unit - units + 1);
-		if (value > UINT64_MAX >> shift)
-			errno = ERANGE;
-		value <<= shift;
-	}
-	if (errno == ERANGE)
+	switch (size_parse(text, size)) {
+	case 0:
+		return true;
+	case -ERANGE:
 		return wrong("size=%s: too large", text);
-	if (value == 0)
-		return wrong("size=%s: a region cannot be empty", text);
-	*size = value;
-	return true;
-}
-
-static uint64_t
-round_up(uint64_t value, uint64_t to)
-{
-	return value > UINT64_MAX - to ? UINT64_MAX / to * to
-				       : (value + to - 1) / to * to;
-}
-
-static uint64_t
-round_up_power_of_two(uint64_t value)
-{
-	uint64_t power = 1;
-
-	while (power < value && power < UINT64_C(1) << 63)
-		power <<= 1;
-	return power;
-}
-
-/* The least size from this one on that the profile and Linux can use. */
-static uint64_t
-nearest_size(const struct profile *profile, uint64_t size)
-{
-	size = round_up(size, PMEM_ALIGN);
-	return profile->power_of_two ? round_up_power_of_two(size) : size;
-}
-
-/* The largest size up to this one that the profile and Linux can use. */
-static uint64_t
-largest_size(const struct profile *profile, uint64_t size)
-{
-	uint64_t power = round_up_power_of_two(size);
-
-	if (!profile->power_of_two)
-		return size / PMEM_ALIGN * PMEM_ALIGN;
-	return power > size ? power / 2 : power;
-}
-
-/* Memory and swap of this host, bytes. */
-static uint64_t
-host_memory(void)
-{
-	struct sysinfo info;
-
-	if (sysinfo(&info) < 0)
-		return UINT64_MAX;
-	return ((uint64_t)info.totalram + info.totalswap) * info.mem_unit;
+	default:
+		return wrong("size=%s: a size is a number above 0, in bytes or "
+			     "with one of the units K, M, G and T, such as "
+			     "size=64M",
+		    text);
+	}
 }
 
 static bool
-check_size(const struct profile *profile, const struct region_spec *spec)
+check_size(const struct options *o, const struct region_spec *spec)
 {
+	const struct device_kind *kind = &device_kinds[o->device];
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-	uint64_t memory = host_memory();
-	uint64_t nearest = nearest_size(profile, spec->size);
-	char has[24], wants[24];
+	char has[SIZE_TEXT_MAX], works[SIZE_TEXT_MAX];
 
 	(void)size_text(spec->size, has);
-	if (spec->size > memory)
+	if (spec->size > size_of_host())
 		return wrong("region %s: size=%s is more than the memory and "
 			     "swap of this host; size=%s works",
 		    spec->name, has,
-		    size_text(largest_size(profile, memory), wants));
-	(void)size_text(nearest, wants);
+		    size_text(
+			size_largest(kind, o->profile, size_of_host()), works));
+	(void)size_text(size_nearest(kind, o->profile, spec->size), works);
 	if (spec->size % page != 0)
 		return wrong("region %s: size=%s is not a multiple of the "
 			     "page size, %" PRIu64 " bytes; size=%s works",
-		    spec->name, has, page, wants);
-	if (spec->size < PMEM_ALIGN || spec->size % PMEM_ALIGN != 0)
-		return wrong("region %s: size=%s: Linux maps pmem of at least "
-			     "2M and in multiples of 2M; size=%s works",
-		    spec->name, has, wants);
-	if (profile->power_of_two && !checked_power_of_two(spec->size))
-		return wrong("region %s: size=%s: --front-end=%s aborts "
-			     "unless the regions of a device add up to a "
-			     "power of two; size=%s works",
-		    spec->name, has, profile->name, wants);
+		    spec->name, has, page, works);
+	if (spec->size % size_align(kind) != 0)
+		return wrong("region %s: size=%s: %s; size=%s works",
+		    spec->name, has, kind->why_align, works);
 	return true;
+}
+
+/* All regions of the device together. */
+static bool
+check_sum(const struct options *o)
+{
+	const struct device_kind *kind = &device_kinds[o->device];
+	char has[SIZE_TEXT_MAX], works[SIZE_TEXT_MAX];
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < o->nregions; i++)
+		if (!checked_add(sum, o->regions[i].size, &sum) ||
+		    sum > size_of_host())
+			return wrong("--region: together they are more than "
+				     "the memory and swap of this host");
+	if (!o->profile->power_of_two || checked_power_of_two(sum))
+		return true;
+	(void)size_text(sum, has);
+	(void)size_text(size_nearest(kind, o->profile, sum), works);
+	if (o->nregions == 1)
+		return wrong("region %s: size=%s: with --front-end=%s it has "
+			     "to be a power of two; size=%s works",
+		    o->regions[0].name, has, o->profile->name, works);
+	return wrong("--region: with --front-end=%s the sizes have to add up "
+		     "to a power of two; they are %s, and %s works",
+	    o->profile->name, has, works);
 }
 
 /* --- single options
@@ -299,14 +243,14 @@ parse_region(struct options *o, char *text)
 {
 	enum { SHMID, SIZE, IMAGE, NAME };
 	char *const keys[] = {
-	    [SHMID] = (char[]){"shmid"},
-	    [SIZE] = (char[]){"size"},
-	    [IMAGE] = (char[]){"image"},
-	    [NAME] = (char[]){"name"},
-	    NULL,
+		[SHMID] = (char[]){ "shmid" },
+		[SIZE] = (char[]){ "size" },
+		[IMAGE] = (char[]){ "image" },
+		[NAME] = (char[]){ "name" },
+		NULL,
 	};
 	struct region_spec *spec = &o->regions[o->nregions];
-	bool seen[NAME + 1] = {false};
+	bool seen[NAME + 1] = { false };
 	unsigned long number;
 
 	if (o->nregions == OPTIONS_REGIONS_MAX)
@@ -362,7 +306,7 @@ static bool
 parse_option(struct options *o, enum option_id option, char *arg)
 {
 	unsigned long number;
-	int level;
+	int number_or_error;
 
 	switch (option) {
 	case OPT_SOCKET_PATH:
@@ -378,10 +322,13 @@ parse_option(struct options *o, enum option_id option, char *arg)
 			     "error",
 			   o->fd);
 	case OPT_DEVICE:
-		return strcmp(arg, PMEM_NAME) == 0 ||
-		       wrong("--device=%s: there is no such device: pmem is "
-			     "one",
-			   arg);
+		number_or_error = device_kind_by_name(arg);
+		if (number_or_error < 0)
+			return wrong("--device=%s: there is no such device: "
+				     "pmem and raw are",
+			    arg);
+		o->device = (enum device_id)number_or_error;
+		return true;
 	case OPT_REGION:
 		return parse_region(o, arg);
 	case OPT_FRONT_END:
@@ -397,13 +344,20 @@ parse_option(struct options *o, enum option_id option, char *arg)
 		o->once = true;
 		return true;
 	case OPT_LOG_LEVEL:
-		level = log_level_from_name(arg);
-		if (level < 0)
+		number_or_error = log_level_from_name(arg);
+		if (number_or_error < 0)
 			return wrong("--log-level=%s: error, warn, info and "
 				     "debug are levels",
 			    arg);
-		log_set_level((enum log_level)level);
+		log_set_level((enum log_level)number_or_error);
 		return true;
+	case OPT_MESSAGE_TIMEOUT:
+		if (!parse_number("--message-timeout", arg, 3600, &number))
+			return false;
+		o->message_timeout = (unsigned)number;
+		return number != 0 ||
+		       wrong(
+			   "--message-timeout=0: a front-end needs some time");
 	case OPT_WORKER:
 		o->worker = arg;
 		return true;
@@ -452,10 +406,11 @@ choose_user(struct options *o)
 }
 
 static bool
-check_image(const struct profile *profile, struct region_spec *spec)
+check_image(const struct options *o, struct region_spec *spec)
 {
+	const struct device_kind *kind = &device_kinds[o->device];
+	char has[SIZE_TEXT_MAX], room[SIZE_TEXT_MAX], works[SIZE_TEXT_MAX];
 	uint64_t size;
-	char has[24], wants[24];
 	int rc = region_image_size(spec->image, &size);
 
 	if (rc == -EINVAL)
@@ -465,26 +420,21 @@ check_image(const struct profile *profile, struct region_spec *spec)
 	if (rc < 0)
 		return wrong("image=%s: %s", spec->image, strerror(-rc));
 	if (spec->size == 0)
-		spec->size = nearest_size(profile, size);
+		spec->size = size_nearest(kind, o->profile, size);
 	if (size > spec->size)
 		return wrong("region %s: the image has %s bytes and does not "
 			     "fit into size=%s; size=%s works",
 		    spec->name, size_text(size, has),
-		    size_text(spec->size, (char[24]){0}),
-		    size_text(nearest_size(profile, size), wants));
+		    size_text(spec->size, room),
+		    size_text(size_nearest(kind, o->profile, size), works));
 	return true;
 }
 
 static bool
-check_all(struct options *o)
+check_regions(struct options *o)
 {
-	uint64_t sum = 0;
+	const struct device_kind *kind = &device_kinds[o->device];
 
-	if (o->socket_path == NULL && o->fd < 0)
-		return wrong("--socket-path or --fd is missing: where do "
-			     "front-ends connect?");
-	if (o->socket_path != NULL && o->fd >= 0)
-		return wrong("--socket-path and --fd exclude each other");
 	if (o->nregions == 0)
 		return wrong("--region is missing, such as --region "
 			     "shmid=0,size=64M");
@@ -496,19 +446,30 @@ check_all(struct options *o)
 				return wrong("--region: shmid=%u is there "
 					     "twice",
 				    spec->shmid);
-		if (spec->shmid != 0)
-			return wrong("--region: shmid=%u: a pmem device has "
+		if (spec->shmid > kind->max_shmid)
+			return wrong("--region: shmid=%u: a %s device has "
 				     "the one region shmid=0",
-			    spec->shmid);
-		if (spec->image != NULL && !check_image(o->profile, spec))
+			    spec->shmid, kind->name);
+		if (spec->image != NULL && !check_image(o, spec))
 			return false;
-		if (!check_size(o->profile, spec))
+		if (!check_size(o, spec))
 			return false;
-		if (!checked_add(sum, spec->size, &sum) || sum > host_memory())
-			return wrong("--region: together they are more than "
-				     "this host has of memory and swap");
 	}
-	return choose_user(o);
+	if (o->nregions > o->profile->max_regions)
+		return wrong("--region: --front-end=%s takes at most %u",
+		    o->profile->name, o->profile->max_regions);
+	return check_sum(o);
+}
+
+static bool
+check_all(struct options *o)
+{
+	if (o->socket_path == NULL && o->fd < 0)
+		return wrong("--socket-path or --fd is missing: where do "
+			     "front-ends connect?");
+	if (o->socket_path != NULL && o->fd >= 0)
+		return wrong("--socket-path and --fd exclude each other");
+	return check_regions(o) && choose_user(o);
 }
 
 /* --print-capabilities, --help and --version ignore whatever else there is:
@@ -533,12 +494,13 @@ print_only(int argc, char **argv)
 enum options_todo
 options_parse(struct options *o, int argc, char **argv)
 {
-	struct option longopts[NOPTIONS + 1] = {0};
+	struct option longopts[NOPTIONS + 1] = { 0 };
 	int c;
 
 	memset(o, 0, sizeof(*o));
 	o->fd = -1;
 	o->profile = profile_by_index(0);
+	o->message_timeout = 10;
 	o->worker = WORKER_PATH;
 	if (print_only(argc, argv))
 		return fflush(stdout) == 0 ? OPTIONS_EXIT_OK

@@ -6,6 +6,7 @@
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
+#include "device_kind.h"
 #include "profile.h"
 #include "region.h"
 
@@ -19,10 +20,12 @@ struct options {
 	const char *socket_path; /* or NULL */
 	int fd;			 /* --fd, or -1 */
 	const struct profile *profile;
+	enum device_id device;
 	unsigned nregions;
 	struct region_spec regions[OPTIONS_REGIONS_MAX];
 	bool once;
-	bool change_ids; /* the worker becomes uid, gid: we are root */
+	unsigned message_timeout; /* seconds that half a message may last */
+	bool change_ids;	  /* the worker becomes uid, gid: we are root */
 	uid_t uid;
 	gid_t gid;
 	const char *user;   /* the name of uid, for the log */

@@ -9,7 +9,6 @@
 #include <endian.h>
 #include <string.h>
 
-#define PMEM_ID 27
 #define PMEM_F_SHMEM_REGION 0 /* 5.19.3 */
 #define PMEM_REQ_FLUSH 0U     /* 5.19.6 */
 #define PMEM_OK 0U
@@ -38,21 +37,20 @@ pmem_serve(
 }
 
 const struct vus_device_type pmem_type = {
-    .name = PMEM_NAME,
-    .virtio_id = PMEM_ID,
-    .features = VUS_BIT(PMEM_F_SHMEM_REGION),
-    .expected = VUS_BIT(PMEM_F_SHMEM_REGION),
-    .unaccepted = "the guest's driver does not accept SHMEM_REGION and "
-		  "will find no memory: Linux 6.8 or later is needed",
-    .num_queues = 1,
-    .serve = pmem_serve,
+	.name = "pmem",
+	.features = VUS_BIT(PMEM_F_SHMEM_REGION),
+	.expected = VUS_BIT(PMEM_F_SHMEM_REGION),
+	.unaccepted = "the guest's driver does not accept SHMEM_REGION and "
+		      "will find no memory: Linux 6.8 or later is needed",
+	.num_queues = 1,
+	.serve = pmem_serve,
 };
 
 void
 pmem_configure(struct vus_device *device, uint64_t size)
 {
 	/* 5.19.4: start, which with SHMEM_REGION is not used; size. */
-	uint64_t config[2] = {0, htole64(size)};
+	uint64_t config[2] = { 0, htole64(size) };
 
 	memcpy(device->config, config, sizeof(config));
 }

@@ -8,11 +8,6 @@
 
 #include "device.h"
 
-#define PMEM_NAME "pmem"
-/* Linux maps memory of at least, and in multiples of, this many bytes:
- * a section of struct pages. */
-#define PMEM_ALIGN (UINT64_C(2) << 20)
-
 extern const struct vus_device_type pmem_type;
 
 /* Fill in the configuration space for a region of size bytes. */

@@ -10,40 +10,60 @@
 #include <string.h>
 #include <sys/socket.h>
 
-static const struct {
-	enum priv_way way;
-	bool has_fd;
-} types[PRIV_TYPE_END] = {
-    [PRIV_SETUP] = {PRIV_TO_WORKER, false},
-    [PRIV_REGION] = {PRIV_TO_WORKER, true},
-    [PRIV_CONNECT] = {PRIV_TO_WORKER, true},
-    [PRIV_READY] = {PRIV_TO_SUPERVISOR, false},
-    [PRIV_LOG] = {PRIV_TO_SUPERVISOR, false},
+static const enum priv_way ways[PRIV_TYPE_END] = {
+	[PRIV_SETUP] = PRIV_TO_WORKER,
+	[PRIV_REGIONS] = PRIV_TO_WORKER,
+	[PRIV_CONNECT] = PRIV_TO_WORKER,
+	[PRIV_READY] = PRIV_TO_SUPERVISOR,
+	[PRIV_LOG] = PRIV_TO_SUPERVISOR,
 };
 
-int
-priv_send(int sock, enum priv_type type, struct priv_msg *msg, int fd)
+/* How many descriptors this message carries, -1 if it is malformed. */
+static int
+fds_of(enum priv_type type, const struct priv_msg *msg)
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-	struct iovec iov = {.iov_base = msg, .iov_len = sizeof(*msg)};
-	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+	switch (type) {
+	case PRIV_REGIONS:
+		return msg->u.regions.n >= 1 &&
+			       msg->u.regions.n <= PRIV_REGIONS_MAX
+			   ? (int)msg->u.regions.n
+			   : -1;
+	case PRIV_CONNECT:
+		return 1;
+	case PRIV_SETUP:
+	case PRIV_READY:
+	case PRIV_LOG:
+	case PRIV_TYPE_END:
+		break;
+	}
+	return 0;
+}
+
+#define CONTROL_SIZE CMSG_SPACE(PRIV_REGIONS_MAX * sizeof(int))
+
+int
+priv_send(int sock, enum priv_type type, struct priv_msg *msg, const int *fds,
+    unsigned nfds)
+{
+	_Alignas(struct cmsghdr) char control[CONTROL_SIZE] = { 0 };
+	struct iovec iov = { .iov_base = msg, .iov_len = sizeof(*msg) };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
-	if (types[type].has_fd != (fd >= 0))
+	if (fds_of(type, msg) != (int)nfds)
 		return -EINVAL;
 	msg->version = PRIV_VERSION;
 	msg->type = type;
-	if (fd >= 0) {
+	if (nfds != 0) {
 		struct cmsghdr *c;
 
-		memset(control, 0, sizeof(control));
 		mh.msg_control = control;
-		mh.msg_controllen = sizeof(control);
+		mh.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
 		c = CMSG_FIRSTHDR(&mh);
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+		c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
+		memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
 	}
 	do
 		n = sendmsg(sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -51,14 +71,13 @@ priv_send(int sock, enum priv_type type, struct priv_msg *msg, int fd)
 	return n < 0 ? -errno : 0;
 }
 
-/* Take the only descriptor of a received message; -1 if none. Any surplus is
- * closed and makes *nfds larger than 1. */
-static int
-received_fd(struct msghdr *mh, unsigned *nfds)
+/* Move the received descriptors to fds. Returns how many there are; the room
+ * in the control buffer is what there is in fds. */
+static unsigned
+take_fds(struct msghdr *mh, int fds[static PRIV_REGIONS_MAX])
 {
-	int first = -1;
+	unsigned total = 0;
 
-	*nfds = 0;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c != NULL;
 	     c = CMSG_NXTHDR(mh, c)) {
 		size_t n;
@@ -71,47 +90,47 @@ received_fd(struct msghdr *mh, unsigned *nfds)
 
 			memcpy(
 			    &fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if ((*nfds)++ == 0)
-				first = fd;
+			if (total < PRIV_REGIONS_MAX)
+				fds[total++] = fd;
 			else
 				fd_closep(&fd);
 		}
 	}
-	return first;
+	return total;
 }
 
 int
-priv_recv(int sock, enum priv_way way, bool wait, struct priv_msg *msg, int *fd)
+priv_recv(int sock, enum priv_way way, bool wait, struct priv_msg *msg,
+    int fds[static PRIV_REGIONS_MAX])
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))];
-	struct iovec iov = {.iov_base = msg, .iov_len = sizeof(*msg)};
+	_Alignas(struct cmsghdr) char control[CONTROL_SIZE];
+	struct iovec iov = { .iov_base = msg, .iov_len = sizeof(*msg) };
 	struct msghdr mh = {
-	    .msg_iov = &iov,
-	    .msg_iovlen = 1,
-	    .msg_control = control,
-	    .msg_controllen = sizeof(control),
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
 	};
-	AUTO_FD int got = -1;
 	unsigned nfds;
 	ssize_t n;
 
-	*fd = -1;
+	for (unsigned i = 0; i < PRIV_REGIONS_MAX; i++)
+		fds[i] = -1;
 	do
 		n = recvmsg(
 		    sock, &mh, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	got = received_fd(&mh, &nfds);
+	nfds = take_fds(&mh, fds);
+	if ((size_t)n == sizeof(*msg) &&
+	    (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 &&
+	    msg->version == PRIV_VERSION && msg->type >= PRIV_SETUP &&
+	    msg->type < PRIV_TYPE_END && ways[msg->type] == way &&
+	    fds_of(msg->type, msg) == (int)nfds)
+		return 1;
+	for (unsigned i = 0; i < nfds; i++)
+		fd_closep(&fds[i]);
 	/* A packet of no bytes looks like the end, and is treated so. */
-	if (n == 0)
-		return 0;
-	if ((size_t)n != sizeof(*msg) ||
-	    (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
-	    msg->version != PRIV_VERSION || msg->type >= PRIV_TYPE_END ||
-	    msg->type < PRIV_SETUP || types[msg->type].way != way ||
-	    nfds != (types[msg->type].has_fd ? 1U : 0U))
-		return -EBADMSG;
-	*fd = fd_steal(&got);
-	return 1;
+	return n == 0 ? 0 : -EBADMSG;
 }

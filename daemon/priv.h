@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * Messages between the supervisor and a worker: fixed size, typed, over a
- * SOCK_SEQPACKET pair. Whether a message carries a descriptor is fixed by its
- * type; a message of another size, of a type that does not go this way, or
- * with a descriptor too many or too few is malformed. The supervisor ends a
- * worker that sends one.
+ * SOCK_SEQPACKET pair. How many descriptors a message carries is fixed by its
+ * type and content; a message of another size, of a type that does not go this
+ * way, or with a descriptor too many or too few is malformed. The supervisor
+ * ends a worker that sends one.
  *
- *   supervisor -> worker   SETUP, REGION (fd) x setup.nregions, CONNECT (fd)
+ *   supervisor -> worker   SETUP, REGIONS (an fd each) until there are
+ *                          setup.nregions, CONNECT (one fd)
  *   worker -> supervisor   READY once it is confined, LOG at any time
  *
  * Numbers only, never a path, a name to open or a flag to open with.
@@ -20,7 +21,7 @@
 
 enum priv_type {
 	PRIV_SETUP = 1,
-	PRIV_REGION,
+	PRIV_REGIONS,
 	PRIV_CONNECT,
 	PRIV_READY,
 	PRIV_LOG,
@@ -40,15 +41,27 @@ enum priv_way { PRIV_TO_WORKER, PRIV_TO_SUPERVISOR };
 struct priv_setup {
 	uint32_t change_ids; /* boolean: become uid and gid */
 	uint32_t uid, gid;
-	uint32_t log_level; /* enum log_level */
-	uint32_t profile;   /* index in the table of profiles */
+	uint32_t log_level;	  /* enum log_level */
+	uint32_t profile;	  /* index in the table of profiles */
+	uint32_t device;	  /* enum device_id */
+	uint32_t message_timeout; /* seconds that half a message may last */
 	uint32_t nregions;
 };
+
+/* Regions in one message, so that those of every device fit into the socket's
+ * buffer at once. */
+#define PRIV_REGIONS_MAX 32U
 
 struct priv_region {
 	uint64_t size; /* bytes */
 	uint32_t shmid;
 	uint32_t writable; /* boolean */
+};
+
+struct priv_regions {
+	uint32_t n; /* 1 to PRIV_REGIONS_MAX, and as many descriptors */
+	uint32_t padding;
+	struct priv_region region[PRIV_REGIONS_MAX];
 };
 
 struct priv_log {
@@ -65,27 +78,28 @@ struct priv_msg {
 	uint32_t type;
 	union {
 		struct priv_setup setup;
-		struct priv_region region;
+		struct priv_regions regions;
 		struct priv_log log;
 		struct priv_ready ready;
 	} u;
 };
 
 /*
- * Send a message of this type, the rest of *msg filled in. Passes fd, which
- * stays the caller's, if the type has one, else fd is -1. Does not block.
- * Returns 0 or a negative errno: -EAGAIN if there is no room now.
+ * Send a message of this type, the rest of *msg filled in, with the
+ * descriptors that it has to carry, which stay the caller's. Does not block.
+ * Returns 0 or a negative errno: -EAGAIN if there is no room now, -EINVAL for
+ * a wrong number of descriptors.
  */
-int priv_send(int sock, enum priv_type type, struct priv_msg *msg, int fd)
-    __attribute__((warn_unused_result));
+int priv_send(int sock, enum priv_type type, struct priv_msg *msg,
+    const int *fds, unsigned nfds) __attribute__((warn_unused_result));
 
 /*
  * Receive one message that goes this way; waits for it if wait. Returns 1
- * and the message, and its descriptor in *fd (the caller's now) or -1; 0 at
- * end of file; -EAGAIN; -EBADMSG for a malformed message; another negative
- * errno.
+ * and the message, and the descriptors that belong to it in fds, the caller's
+ * now; 0 at end of file; -EAGAIN; -EBADMSG for a malformed message; another
+ * negative errno. Entries of fds without a descriptor are -1.
  */
 int priv_recv(int sock, enum priv_way way, bool wait, struct priv_msg *msg,
-    int *fd) __attribute__((warn_unused_result));
+    int fds[static PRIV_REGIONS_MAX]) __attribute__((warn_unused_result));
 
 #endif

@@ -15,34 +15,57 @@
 	    VUS_BIT(VUS_F_BACKEND_REQ) | VUS_BIT(VUS_F_CONFIG) |               \
 	    VUS_BIT(VUS_F_BACKEND_SEND_FD) | VUS_BIT(VUS_F_SHMEM))
 
+/* What front-ends on rust-vmm's crate can do besides. */
+#define RUST_VMM                                                               \
+	(VUS_BIT(VUS_F_RESET_DEVICE) | VUS_BIT(VUS_F_CONFIGURE_MEM_SLOTS) |    \
+	    VUS_BIT(VUS_F_STATUS))
+
 static const struct profile profiles[] = {
-    /*
-     * QEMU 11.1. Without CONFIGURE_MEM_SLOTS, of which it dies at the
-     * second start of a guest's driver; all regions together become one
-     * PCI BAR, whose size is a power of two or an assertion fails; a
-     * fourth region's PCI capability does not fit, likewise.
-     */
-    {
-	.name = "qemu",
-	.protocol_features = COMMON,
-	.max_regions = 3,
-	.power_of_two = true,
-    },
-    /* The crate vhost 0.17 and later, and what is built on it. */
-    {
-	.name = "rust-vmm",
-	.protocol_features = COMMON | VUS_BIT(VUS_F_RESET_DEVICE) |
-			     VUS_BIT(VUS_F_CONFIGURE_MEM_SLOTS) |
-			     VUS_BIT(VUS_F_STATUS),
-	.max_regions = VUS_SHMEM_MAX,
-    },
-    /* crosvm takes one region per device, and keeps its mapping over a
-     * reset of the device. */
-    {
-	.name = "crosvm",
-	.protocol_features = COMMON,
-	.max_regions = 1,
-    },
+	/*
+	 * QEMU 11.1. Without CONFIGURE_MEM_SLOTS, of which it dies at the
+	 * second start of a guest's driver; all regions together become one
+	 * PCI BAR, whose size is a power of two or an assertion fails; a
+	 * fourth region's PCI capability does not fit, likewise.
+	 */
+	{
+	    .name = "qemu",
+	    .protocol_features = COMMON,
+	    .shmem_bit = VUS_F_SHMEM,
+	    .max_regions = 3,
+	    .power_of_two = true,
+	},
+	/* The crate vhost 0.17 and later, and what is built on it. */
+	{
+	    .name = "rust-vmm",
+	    .protocol_features = COMMON | RUST_VMM,
+	    .shmem_bit = VUS_F_SHMEM,
+	    .max_regions = VUS_SHMEM_MAX,
+	},
+	/* crosvm takes one region per device, and keeps its mapping over a
+	 * reset of the device. */
+	{
+	    .name = "crosvm",
+	    .protocol_features = COMMON,
+	    .shmem_bit = VUS_F_SHMEM,
+	    .max_regions = 1,
+	},
+	/* The crate vhost 0.16: SHMEM has bit 21 there, which is
+	 * GPA_ADDRESSES to everybody else. */
+	{
+	    .name = "rust-vmm-0.16",
+	    .protocol_features = COMMON | RUST_VMM,
+	    .shmem_bit = 21,
+	    .max_regions = VUS_SHMEM_MAX,
+	},
+	/* GET_SHMEM_CONFIG as it was proposed: bit 20, and an answer of as
+	 * many sizes as there are. */
+	{
+	    .name = "rfc",
+	    .protocol_features = COMMON,
+	    .shmem_bit = 20,
+	    .short_shmem_config = true,
+	    .max_regions = VUS_SHMEM_MAX,
+	},
 };
 
 #define NPROFILES (sizeof(profiles) / sizeof(profiles[0]))

@@ -13,7 +13,9 @@
 
 struct profile {
 	const char *name;
-	uint64_t protocol_features; /* that we offer */
+	uint64_t protocol_features; /* that we offer, in today's numbers */
+	unsigned shmem_bit;	    /* the number that it knows SHMEM by */
+	bool short_shmem_config;    /* see struct vus_dialect */
 	unsigned max_regions;	    /* that the front-end survives */
 	bool power_of_two;	    /* the sum of all sizes must be one */
 };

@@ -35,8 +35,8 @@ spawn_open(const char *path)
 static void __attribute__((noreturn)) become_worker(int program, int chan)
 {
 	static char name[] = PACKAGE_NAME "-worker";
-	char *const argv[] = {name, NULL};
-	char *const envp[] = {NULL};
+	char *const argv[] = { name, NULL };
+	char *const envp[] = { NULL };
 	sigset_t none;
 	int null = open("/dev/null", O_RDWR);
 

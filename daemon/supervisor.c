@@ -38,12 +38,12 @@
 #define LINES_MAX 20U
 
 /* How long the first worker may take to be confined. */
-static const struct timeval first_ready = {.tv_sec = 10};
+static const struct timeval first_ready = { .tv_sec = 10 };
 /* At the end: how long front-ends get to hang up by themselves, for QEMU may
  * abort of a connection that is closed under it. */
-static const struct timeval grace = {.tv_sec = 1};
+static const struct timeval grace = { .tv_sec = 1 };
 /* How long accepting rests when descriptors or processes have run out. */
-static const struct timeval rest = {.tv_sec = 1};
+static const struct timeval rest = { .tv_sec = 1 };
 /* The pause after a worker that never became ready: first, and at most. */
 #define PAUSE_FIRST 1
 #define PAUSE_MOST 32
@@ -209,8 +209,8 @@ worker_ready(evutil_socket_t chan, short what, void *arg)
 			w = &sv->workers[i];
 	for (unsigned i = 0; w != NULL && i < MESSAGES_MAX; i++) {
 		struct priv_msg msg;
-		AUTO_FD int fd = -1;
-		int rc = priv_recv(chan, PRIV_TO_SUPERVISOR, false, &msg, &fd);
+		int none[PRIV_REGIONS_MAX];
+		int rc = priv_recv(chan, PRIV_TO_SUPERVISOR, false, &msg, none);
 
 		if (rc == -EAGAIN)
 			return;
@@ -241,7 +241,8 @@ static int
 send_setup(const struct supervisor *sv, int chan)
 {
 	const struct options *o = sv->options;
-	struct priv_msg msg = {0};
+	struct priv_msg msg = { 0 };
+	unsigned n;
 	int rc;
 
 	msg.u.setup.change_ids = o->change_ids;
@@ -249,14 +250,25 @@ send_setup(const struct supervisor *sv, int chan)
 	msg.u.setup.gid = o->gid;
 	msg.u.setup.log_level = (uint32_t)log_get_level();
 	msg.u.setup.profile = profile_index(o->profile);
+	msg.u.setup.device = (uint32_t)o->device;
+	msg.u.setup.message_timeout = o->message_timeout;
 	msg.u.setup.nregions = o->nregions;
-	rc = priv_send(chan, PRIV_SETUP, &msg, -1);
-	for (unsigned i = 0; i < o->nregions && rc == 0; i++) {
+	rc = priv_send(chan, PRIV_SETUP, &msg, NULL, 0);
+	for (unsigned i = 0; i < o->nregions && rc == 0; i += n) {
+		int fds[PRIV_REGIONS_MAX];
+
 		memset(&msg, 0, sizeof(msg));
-		msg.u.region.shmid = sv->regions[i].spec.shmid;
-		msg.u.region.size = sv->regions[i].spec.size;
-		msg.u.region.writable = 1;
-		rc = priv_send(chan, PRIV_REGION, &msg, sv->regions[i].fd);
+		for (n = 0; n < PRIV_REGIONS_MAX && i + n < o->nregions; n++) {
+			const struct region *region = &sv->regions[i + n];
+			struct priv_region *r = &msg.u.regions.region[n];
+
+			r->shmid = region->spec.shmid;
+			r->size = region->spec.size;
+			r->writable = 1;
+			fds[n] = region->fd;
+		}
+		msg.u.regions.n = n;
+		rc = priv_send(chan, PRIV_REGIONS, &msg, fds, n);
 	}
 	return rc;
 }
@@ -301,7 +313,7 @@ spare_missing(const struct supervisor *sv)
 static void
 spare_wanted(struct supervisor *sv)
 {
-	struct timeval pause = {.tv_sec = sv->pause};
+	struct timeval pause = { .tv_sec = sv->pause };
 
 	if (!spare_missing(sv))
 		return;
@@ -335,8 +347,8 @@ static bool
 hand_over(struct supervisor *sv, int fd)
 {
 	struct worker_entry *w = find(sv, WORKER_SPARE);
-	struct priv_msg msg = {0};
-	struct ucred peer = {0};
+	struct priv_msg msg = { 0 };
+	struct ucred peer = { 0 };
 	socklen_t len = sizeof(peer);
 	int rc;
 
@@ -349,7 +361,7 @@ hand_over(struct supervisor *sv, int fd)
 		log_error("a front-end was turned away: no worker for it");
 		return false;
 	}
-	rc = priv_send(w->chan, PRIV_CONNECT, &msg, fd);
+	rc = priv_send(w->chan, PRIV_CONNECT, &msg, &fd, 1);
 	if (rc < 0) {
 		log_error("%s: connection not handed over: %s", who(w),
 		    strerror(-rc));

@@ -12,11 +12,13 @@
 
 #include "worker.h"
 
+#include "device_kind.h"
 #include "fd.h"
 #include "log.h"
 #include "pmem.h"
 #include "priv.h"
 #include "profile.h"
+#include "raw.h"
 #include "sandbox.h"
 #include "session.h"
 
@@ -42,6 +44,9 @@ struct worker {
 	struct event backend_write;
 	struct event kick[VUS_RINGS_MAX];
 	struct event work; /* due at once while work is left */
+	struct event half; /* due when a message took too long to arrive */
+	unsigned long long half_of; /* the message it is about */
+	struct timeval half_after;
 	bool connected;
 	enum worker_exit_status status;
 	unsigned lost; /* log lines that the channel had no room for */
@@ -72,17 +77,17 @@ static void
 worker_log(void *ctx, enum vus_log_level level, const char *text)
 {
 	struct worker *w = ctx;
-	struct priv_msg msg = {.u.log.level = (uint32_t)level};
+	struct priv_msg msg = { .u.log.level = (uint32_t)level };
 
 	/* A supervisor that is slow or gone must not hold a guest up. */
 	if (w->lost != 0) {
 		(void)snprintf(msg.u.log.text, sizeof(msg.u.log.text),
 		    "%u lines were lost here", w->lost);
-		if (priv_send(PRIV_WORKER_FD, PRIV_LOG, &msg, -1) == 0)
+		if (priv_send(PRIV_WORKER_FD, PRIV_LOG, &msg, NULL, 0) == 0)
 			w->lost = 0;
 	}
 	(void)snprintf(msg.u.log.text, sizeof(msg.u.log.text), "%s", text);
-	if (priv_send(PRIV_WORKER_FD, PRIV_LOG, &msg, -1) < 0)
+	if (priv_send(PRIV_WORKER_FD, PRIV_LOG, &msg, NULL, 0) < 0)
 		w->lost++;
 }
 
@@ -110,11 +115,37 @@ leave(struct worker *w, enum worker_exit_status status)
 	(void)event_base_loopbreak(w->base);
 }
 
+/* Whoever begins a message has to end it, and not byte by byte for ever. */
+static void
+watch_half_message(struct worker *w)
+{
+	if (!vus_session_mid_message(&w->session)) {
+		(void)event_del(&w->half);
+	} else if (!event_pending(&w->half, EV_TIMEOUT, NULL) ||
+		   w->half_of != w->session.messages) {
+		w->half_of = w->session.messages;
+		(void)event_add(&w->half, &w->half_after);
+	}
+}
+
+static void
+half_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	vus_log(&w->session, VUS_LOG_WARN,
+	    "connection closed: half a message, and no more for %lld s",
+	    (long long)w->half_after.tv_sec);
+	leave(w, WORKER_EXIT_BROKEN);
+}
+
 /* Do what a call of the session has asked for, and watch what it wants. */
 static void
 after(struct worker *w, enum vus_next next)
 {
-	static const struct timeval now = {0, 0};
+	static const struct timeval now = { 0, 0 }, a_ms = { 0, 1000 };
 	struct vus_session *s = &w->session;
 
 	switch (next) {
@@ -129,9 +160,14 @@ after(struct worker *w, enum vus_next next)
 		 * in between: rings take turns with messages. */
 		(void)event_add(&w->work, &now);
 		break;
+	case VUS_NEXT_POLL:
+		if (!event_pending(&w->work, EV_TIMEOUT, NULL))
+			(void)event_add(&w->work, &a_ms);
+		break;
 	case VUS_NEXT_WAIT:
 		break;
 	}
+	watch_half_message(w);
 	/* While a reply waits no request is read: back-pressure. */
 	if (vus_session_wants_write(s) !=
 	    (event_pending(&w->front_write, EV_WRITE, NULL) != 0)) {
@@ -253,16 +289,17 @@ priv_ready(evutil_socket_t sock, short what, void *arg)
 {
 	struct worker *w = arg;
 	struct priv_msg msg;
-	AUTO_FD int fd = -1;
-	int rc = priv_recv(sock, PRIV_TO_WORKER, false, &msg, &fd);
+	int fds[PRIV_REGIONS_MAX];
+	int rc = priv_recv(sock, PRIV_TO_WORKER, false, &msg, fds);
 
 	(void)what;
 	if (rc == -EAGAIN)
 		return;
 	if (rc == 1 && msg.type == PRIV_CONNECT && !w->connected) {
-		connect_front_end(w, fd_steal(&fd));
+		connect_front_end(w, fds[0]);
 		return;
 	}
+	fd_closep(&fds[0]);
 	/* The supervisor has gone. A front-end's VM may die of a connection
 	 * that closes, so serve it until it goes by itself. */
 	(void)event_del(&w->priv_event);
@@ -291,20 +328,21 @@ static void
 take_setup(struct worker *w, struct priv_setup *setup)
 {
 	struct priv_msg msg;
-	int fd;
+	int fds[PRIV_REGIONS_MAX];
 
-	if (priv_recv(PRIV_WORKER_FD, PRIV_TO_WORKER, true, &msg, &fd) != 1 ||
+	if (priv_recv(PRIV_WORKER_FD, PRIV_TO_WORKER, true, &msg, fds) != 1 ||
 	    msg.type != PRIV_SETUP)
 		setup_failed("no setup from the supervisor, or one of "
 			     "another build");
 	*setup = msg.u.setup;
-	for (uint32_t i = 0; i < setup->nregions; i++) {
+	for (uint32_t i = 0; i < setup->nregions; i += msg.u.regions.n) {
 		if (priv_recv(
-			PRIV_WORKER_FD, PRIV_TO_WORKER, true, &msg, &fd) != 1 ||
-		    msg.type != PRIV_REGION)
+			PRIV_WORKER_FD, PRIV_TO_WORKER, true, &msg, fds) != 1 ||
+		    msg.type != PRIV_REGIONS)
 			setup_failed(
 			    "region %u of %u did not come", i, setup->nregions);
-		take_region(w, &msg.u.region, fd);
+		for (uint32_t k = 0; k < msg.u.regions.n; k++)
+			take_region(w, &msg.u.regions.region[k], fds[k]);
 	}
 }
 
@@ -338,6 +376,7 @@ clean_up(struct worker *w)
 		(void)event_del(&w->front_write);
 	}
 	(void)event_del(&w->work);
+	(void)event_del(&w->half);
 	(void)event_del(&w->priv_event);
 	event_base_free(w->base);
 }
@@ -347,15 +386,15 @@ worker_run(void)
 {
 	struct worker *w = &the_worker;
 	struct vus_host host = {
-	    .ctx = w,
-	    .log = worker_log,
-	    .watch = worker_watch,
+		.ctx = w,
+		.log = worker_log,
+		.watch = worker_watch,
 	};
-	struct vus_dialect dialect = {0};
-	struct sandbox_policy policy = {0};
+	struct vus_dialect dialect = { 0 };
+	struct sandbox_policy policy = { 0 };
 	struct priv_setup setup;
 	const struct profile *profile;
-	struct priv_msg msg = {0};
+	struct priv_msg msg = { 0 };
 	const char *stage;
 	int rc;
 
@@ -367,9 +406,20 @@ worker_run(void)
 	if (profile == NULL)
 		setup_failed("no profile %u", setup.profile);
 
-	w->device.type = &pmem_type;
-	pmem_configure(&w->device, w->device.shm[0].size);
+	switch ((enum device_id)setup.device) {
+	case DEVICE_PMEM:
+		w->device.type = &pmem_type;
+		pmem_configure(&w->device, w->device.shm[0].size);
+		break;
+	case DEVICE_RAW:
+		w->device.type = &raw_type;
+		break;
+	case DEVICE_IDS:
+		setup_failed("no device %u", setup.device);
+	}
 	dialect.protocol_features = profile->protocol_features;
+	dialect.shmem_bit = profile->shmem_bit;
+	dialect.short_shmem_config = profile->short_shmem_config;
 	host.verbosity = (enum vus_log_level)setup.log_level;
 	vus_session_init(&w->session, &w->device, &dialect, &host);
 
@@ -379,6 +429,8 @@ worker_run(void)
 	(void)event_assign(&w->priv_event, w->base, PRIV_WORKER_FD,
 	    EV_READ | EV_PERSIST, priv_ready, w);
 	(void)event_assign(&w->work, w->base, -1, 0, work_ready, w);
+	(void)event_assign(&w->half, w->base, -1, 0, half_ready, w);
+	w->half_after.tv_sec = (time_t)setup.message_timeout;
 	(void)event_add(&w->priv_event, NULL);
 
 	policy.change_ids = setup.change_ids != 0;
@@ -391,7 +443,7 @@ worker_run(void)
 		setup_failed("sandbox: %s: %s", stage, strerror(-rc));
 
 	msg.u.ready.rules = sandbox_rules();
-	if (priv_send(PRIV_WORKER_FD, PRIV_READY, &msg, -1) < 0)
+	if (priv_send(PRIV_WORKER_FD, PRIV_READY, &msg, NULL, 0) < 0)
 		worker_exit(WORKER_EXIT_SETUP);
 	w->status = WORKER_EXIT_SETUP; /* unless an event says otherwise */
 	(void)event_base_dispatch(w->base);

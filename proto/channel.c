@@ -100,14 +100,14 @@ vus_chan_fill(struct vus_chan *chan)
 	_Alignas(
 	    struct cmsghdr) char control[CMSG_SPACE(VUS_FDS_MAX * sizeof(int))];
 	struct iovec iov = {
-	    .iov_base = chan->in + chan->in_len,
-	    .iov_len = sizeof(chan->in) - chan->in_len,
+		.iov_base = chan->in + chan->in_len,
+		.iov_len = sizeof(chan->in) - chan->in_len,
 	};
 	struct msghdr mh = {
-	    .msg_iov = &iov,
-	    .msg_iovlen = 1,
-	    .msg_control = control,
-	    .msg_controllen = sizeof(control),
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
 	};
 	size_t before = chan->in_len;
 	ssize_t n;
@@ -200,13 +200,13 @@ vus_chan_send(struct vus_chan *chan, uint32_t request, uint32_t flags,
     const void *payload, size_t len, int pass_fd)
 {
 	struct vus_wire_header head = {
-	    .request = request,
-	    .flags = flags | VUS_VERSION,
-	    .size = (uint32_t)len,
+		.request = request,
+		.flags = flags | VUS_VERSION,
+		.size = (uint32_t)len,
 	};
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-	struct iovec iov = {.iov_base = chan->out};
-	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+	struct iovec iov = { .iov_base = chan->out };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
 	if (vus_chan_blocked(chan) || len > sizeof(chan->out) - HEADER_SIZE)
@@ -239,10 +239,10 @@ int
 vus_chan_flush(struct vus_chan *chan)
 {
 	struct iovec iov = {
-	    .iov_base = chan->out + chan->out_sent,
-	    .iov_len = chan->out_len - chan->out_sent,
+		.iov_base = chan->out + chan->out_sent,
+		.iov_len = chan->out_len - chan->out_sent,
 	};
-	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
 	if (!vus_chan_blocked(chan))

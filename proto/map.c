@@ -32,9 +32,9 @@ send_map(struct vus_session *s, unsigned shmid)
 	const struct vus_region *region = &s->device->shm[shmid];
 	struct vus_state *st = &s->state;
 	struct vus_wire_mmap map = {
-	    .shmid = (uint8_t)shmid,
-	    .len = region->size,
-	    .flags = region->writable ? VUS_MMAP_WRITABLE : 0,
+		.shmid = (uint8_t)shmid,
+		.len = region->size,
+		.flags = region->writable ? VUS_MMAP_WRITABLE : 0,
 	};
 	/* A front-end may never answer; what it owes us stays bounded. */
 	bool ask = vus_negotiated(s, VUS_F_REPLY_ACK) &&

@@ -177,21 +177,38 @@ on_reset_owner(struct vus_session *s, struct vus_msg *msg)
 	return DONE;
 }
 
+/*
+ * Protocol features change their numbers here and nowhere else: SHMEM has had
+ * three. Bit from of features becomes bit to.
+ */
+static uint64_t
+move_bit(uint64_t features, unsigned from, unsigned to)
+{
+	bool set = (features & VUS_BIT(from)) != 0;
+
+	return (features & ~VUS_BIT(from)) | (set ? VUS_BIT(to) : 0);
+}
+
 static enum verdict
 on_get_protocol_features(struct vus_session *s, struct vus_msg *msg)
 {
-	return reply_u64(s, msg, s->dialect.protocol_features);
+	return reply_u64(s, msg,
+	    move_bit(s->dialect.protocol_features, VUS_F_SHMEM,
+		s->dialect.shmem_bit));
 }
 
 static enum verdict
 on_set_protocol_features(struct vus_session *s, struct vus_msg *msg)
 {
-	uint64_t features = payload_u64(msg);
+	uint64_t wire = payload_u64(msg);
+	uint64_t offered = move_bit(
+	    s->dialect.protocol_features, VUS_F_SHMEM, s->dialect.shmem_bit);
+	uint64_t features = move_bit(wire, s->dialect.shmem_bit, VUS_F_SHMEM);
 
-	if (features & ~s->dialect.protocol_features)
+	if (wire & ~offered)
 		return refuse(s,
 		    "protocol features 0x%" PRIx64 " were not offered",
-		    features & ~s->dialect.protocol_features);
+		    wire & ~offered);
 	if (s->state.started && features != s->state.protocol_features)
 		return refuse(s, "protocol features change while started");
 	s->state.protocol_features = features;
@@ -461,9 +478,6 @@ on_set_vring_kick(struct vus_session *s, struct vus_msg *msg)
 	verdict = take_event_fd(s, msg, &fd);
 	if (verdict != DONE)
 		return verdict;
-	if (fd < 0)
-		return refuse(s, "rings without a kick descriptor, to be "
-				 "polled, are not served");
 	vus_ring_kick_fd(s, payload_ring(msg), fd);
 	return DONE;
 }
@@ -486,7 +500,16 @@ replace_event_fd(struct vus_session *s, struct vus_msg *msg, int *slot)
 static enum verdict
 on_set_vring_call(struct vus_session *s, struct vus_msg *msg)
 {
-	return replace_event_fd(s, msg, &s->ring[payload_ring(msg)].call_fd);
+	struct vus_ring *ring = &s->ring[payload_ring(msg)];
+	enum verdict verdict = replace_event_fd(s, msg, &ring->call_fd);
+
+	/* What was used while this was on its way has been called for on the
+	 * old descriptor, where nobody may look any more. One call too many
+	 * does no harm. */
+	if (verdict == DONE && vus_ring_running(ring) &&
+	    ring->vq.signalled_valid)
+		vus_notify(ring->call_fd);
+	return verdict;
 }
 
 static enum verdict
@@ -512,13 +535,13 @@ on_set_backend_req_fd(struct vus_session *s, struct vus_msg *msg)
 static enum verdict
 on_get_shmem_config(struct vus_session *s, struct vus_msg *msg)
 {
-	return reply(s, msg, &s->shmem_config, sizeof(s->shmem_config));
+	return reply(s, msg, &s->shmem_config, s->shmem_config_len);
 }
 
 /* --- the table
  * ---------------------------------------------------------------- */
 
-#define ROW(request) [VUS_##request] = {.name = #request
+#define ROW(request) [VUS_##request] = { .name = #request
 #define SIZE(n) .min_size = (n), .max_size = (n)
 #define FDS(n) .min_fds = (n), .max_fds = (n)
 #define NEEDS(feature) .features = VUS_BIT(VUS_F_##feature)
@@ -685,6 +708,7 @@ vus_dispatch(struct vus_session *s)
 		   vus_negotiated(s, VUS_F_REPLY_ACK) && row != NULL &&
 		   row->answer == ACK;
 
+	s->messages++;
 	vus_msg_close(msg);
 	if (verdict == REFUSE && !ask)
 		verdict = HANG_UP;

@@ -8,6 +8,7 @@
 #include "map.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -38,6 +39,31 @@ vus_session_features(const struct vus_session *s)
 	       VUS_BIT(VUS_VIRTIO_F_VERSION_1);
 }
 
+/* The answer to GET_SHMEM_CONFIG, the same for the whole connection. */
+static void
+freeze_shmem_config(struct vus_session *s)
+{
+	struct vus_wire_shmem_config *config = &s->shmem_config;
+	unsigned used = 0, end = 0;
+
+	for (unsigned i = 0; i < VUS_SHMEM_MAX; i++) {
+		config->size[i] = s->device->shm[i].size;
+		if (config->size[i] != 0) {
+			used++;
+			end = i + 1;
+		}
+	}
+	if (s->dialect.short_shmem_config) {
+		config->num_regions = end;
+		s->shmem_config_len =
+		    offsetof(struct vus_wire_shmem_config, size) +
+		    end * sizeof(config->size[0]);
+	} else {
+		config->num_regions = used;
+		s->shmem_config_len = sizeof(*config);
+	}
+}
+
 void
 vus_session_init(struct vus_session *s, const struct vus_device *device,
     const struct vus_dialect *dialect, const struct vus_host *host)
@@ -53,11 +79,7 @@ vus_session_init(struct vus_session *s, const struct vus_device *device,
 		s->ring[i].call_fd = -1;
 		s->ring[i].err_fd = -1;
 	}
-	for (unsigned i = 0; i < VUS_SHMEM_MAX; i++) {
-		s->shmem_config.size[i] = device->shm[i].size;
-		if (device->shm[i].size != 0)
-			s->shmem_config.num_regions++;
-	}
+	freeze_shmem_config(s);
 	vus_map_stop(s);
 }
 
@@ -186,9 +208,8 @@ vus_session_reset_device(struct vus_session *s)
 	s->state.status = 0;
 }
 
-/* Tell a descriptor of the front-end that something happened on a ring. */
-static void
-notify(int fd)
+void
+vus_notify(int fd)
 {
 	uint64_t one = 1;
 
@@ -240,24 +261,37 @@ ring_serve(struct vus_session *s, unsigned index)
 			    index, why);
 			ring->broken = true;
 			ring_watch(s, index, false);
-			notify(ring->err_fd);
+			vus_notify(ring->err_fd);
 			break;
 		}
 		break;
 	}
 	if (served && vus_virtq_should_call(&ring->vq))
-		notify(ring->call_fd);
+		vus_notify(ring->call_fd);
 }
 
 /* --- the host's calls ----------------------------------------------------- */
 
+/* A ring that is served and has nothing to tell us when. */
+static bool
+ring_polled(const struct vus_ring *ring)
+{
+	return vus_ring_running(ring) && !ring->broken && ring->kick_fd < 0 &&
+	       vus_virtq_ready(&ring->vq);
+}
+
 static enum vus_next
 next(const struct vus_session *s)
 {
-	for (unsigned i = 0; i < s->device->type->num_queues; i++)
+	enum vus_next next = VUS_NEXT_WAIT;
+
+	for (unsigned i = 0; i < s->device->type->num_queues; i++) {
 		if (s->ring[i].look)
 			return VUS_NEXT_WORK;
-	return VUS_NEXT_WAIT;
+		if (ring_polled(&s->ring[i]))
+			next = VUS_NEXT_POLL;
+	}
+	return next;
 }
 
 /* Carry out every whole message that has arrived. */
@@ -355,7 +389,7 @@ enum vus_next
 vus_session_work(struct vus_session *s)
 {
 	for (unsigned i = 0; i < s->device->type->num_queues; i++)
-		if (s->ring[i].look)
+		if (s->ring[i].look || ring_polled(&s->ring[i]))
 			ring_serve(s, i);
 	return next(s);
 }

@@ -51,12 +51,18 @@ struct vus_host {
 
 /* What differs between front-ends on the wire. */
 struct vus_dialect {
-	uint64_t protocol_features; /* offered */
+	uint64_t protocol_features; /* offered, in today's numbers */
+	unsigned shmem_bit;	    /* the number of SHMEM on this wire */
+	/* GET_SHMEM_CONFIG is answered with the sizes up to the highest shmid
+	 * that is used, and num_regions counts these; else with all 256, and
+	 * num_regions counts the used ones. */
+	bool short_shmem_config;
 };
 
 /* What the host does next with the session. */
 enum vus_next {
 	VUS_NEXT_WAIT,	 /* wait for the descriptors that it watches */
+	VUS_NEXT_POLL,	 /* a ring has to be polled: the same, in a ms */
 	VUS_NEXT_WORK,	 /* call vus_session_work() soon: work is left */
 	VUS_NEXT_CLOSED, /* the front-end has hung up: close the session */
 	VUS_NEXT_BROKEN	 /* it broke the protocol, which is logged: close */
@@ -71,7 +77,8 @@ struct vus_ring {
 	bool broken;  /* stopped until it is started anew; logged */
 	bool look;    /* has to be looked at without a kick */
 	bool watched; /* the host watches kick_fd */
-	int kick_fd, call_fd, err_fd; /* owned; -1: none */
+	int kick_fd;  /* owned; -1: none, the ring has to be polled */
+	int call_fd, err_fd; /* owned; -1: none */
 };
 
 /* What is known of a region's mapping in the front-end. */
@@ -108,6 +115,8 @@ struct vus_session {
 	struct vus_msg msg;			   /* the request at hand */
 	char why[160];				   /* why it is refused */
 	struct vus_wire_shmem_config shmem_config; /* frozen at init */
+	unsigned long long messages; /* requests carried out so far */
+	size_t shmem_config_len;     /* bytes of it that are sent */
 };
 
 /* Prepare *s, without a connection. The device outlives the session. */
@@ -125,6 +134,14 @@ void vus_session_close(struct vus_session *s);
  * that is whole. */
 enum vus_next vus_session_readable(struct vus_session *s)
     __attribute__((warn_unused_result));
+
+/* Whether the front-end has sent the beginning of a message and not yet the
+ * rest. s->messages tells whether it is still the same one. */
+static inline bool
+vus_session_mid_message(const struct vus_session *s)
+{
+	return s->front.in_len != 0 && !vus_chan_blocked(&s->front);
+}
 
 /* The front-end socket is writable; watch that only if wants_write(). */
 enum vus_next vus_session_writable(struct vus_session *s)
@@ -178,11 +195,14 @@ vus_ring_running(const struct vus_ring *ring)
  */
 void vus_ring_update(struct vus_session *s, unsigned index);
 
+/* Signal a call or error descriptor of the front-end, if there is one. */
+void vus_notify(int fd);
+
 /* Stop a ring as GET_VRING_BASE does. Its base, vq.next, stays. */
 void vus_ring_stop(struct vus_session *s, unsigned index);
 
 /* Start a ring with the kick descriptor fd, which it owns, or give it
- * another one. */
+ * another one; -1: none, it is polled. */
 void vus_ring_kick_fd(struct vus_session *s, unsigned index, int fd);
 
 /* Reset of the device: rings, status and mappings; not what was negotiated. */

@@ -150,7 +150,7 @@ add_segs(
 			return "a descriptor outside of guest memory";
 		if (*n == VUS_CHAIN_SEGS)
 			return "more pieces than this device can need";
-		segs[(*n)++] = (struct vus_seg){.base = base, .len = piece};
+		segs[(*n)++] = (struct vus_seg){ .base = base, .len = piece };
 		left -= piece;
 		if (left != 0 && !checked_add(addr, piece, &addr))
 			return "a descriptor that wraps";
@@ -194,7 +194,7 @@ static const char *
 gather(struct vus_virtq *vq, const struct vus_mem *mem, struct vus_chain *chain)
 {
 	bool indirect = vq->indirect;
-	struct desc at = {0};
+	struct desc at = { 0 };
 	const unsigned char *table;
 	uint64_t len;
 	const char *why;
@@ -251,7 +251,7 @@ vus_virtq_pop(struct vus_virtq *vq, const struct vus_mem *mem,
 void
 vus_virtq_push(struct vus_virtq *vq, uint16_t head, uint32_t len)
 {
-	uint32_t elem[2] = {htole32(head), htole32(len)};
+	uint32_t elem[2] = { htole32(head), htole32(len) };
 
 	memcpy(vq->used_area + USED_RING +
 		   (size_t)(vq->used & (vq->num - 1)) * USED_ELEM,

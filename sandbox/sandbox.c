@@ -76,7 +76,7 @@ enter_ids(const struct sandbox_policy *policy)
 static int
 limit(__rlimit_resource_t resource, rlim_t value)
 {
-	struct rlimit now, lim = {.rlim_cur = value, .rlim_max = value};
+	struct rlimit now, lim = { .rlim_cur = value, .rlim_max = value };
 
 	/* An ordinary user's hard limit may be lower, and cannot be raised. */
 	if (getrlimit(resource, &now) < 0)
@@ -134,7 +134,7 @@ static const unsigned nrules = 0
 /* Each line of the list becomes a rule. */
 #define ALLOW(name, caller, reason, ...)                                       \
 	if (rc == 0) {                                                         \
-		const struct scmp_arg_cmp args[] = {__VA_ARGS__};              \
+		const struct scmp_arg_cmp args[] = { __VA_ARGS__ };            \
                                                                                \
 		rc = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW,            \
 		    SCMP_SYS(name),                                            \
@@ -198,11 +198,11 @@ sandbox_enter(const struct sandbox_policy *policy, const char **stage)
 		const char *name;
 		int (*enter)(const struct sandbox_policy *policy);
 	} stages[] = {
-	    {"session", enter_session},
-	    {"ids and capabilities", enter_ids},
-	    {"limits", enter_limits},
-	    {"no new privileges", enter_privs},
-	    {"seccomp filter", enter_filter},
+		{ "session", enter_session },
+		{ "ids and capabilities", enter_ids },
+		{ "limits", enter_limits },
+		{ "no new privileges", enter_privs },
+		{ "seccomp filter", enter_filter },
 	};
 
 	for (unsigned i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* The raw device; see raw.h. */
+#include "config.h"
+
+#include "raw.h"
+
+#include "session.h"
+
+static uint32_t
+raw_serve(
+    struct vus_session *session, unsigned ring, const struct vus_chain *chain)
+{
+	(void)chain;
+	vus_log(
+	    session, VUS_LOG_DEBUG, "ring %u: a buffer goes back unused", ring);
+	return 0;
+}
+
+const struct vus_device_type raw_type = {
+	.name = "raw",
+	.num_queues = 1,
+	.serve = raw_serve,
+};
