@@ -4,6 +4,9 @@
 # Front-ends that know SHMEM by another number, or GET_SHMEM_CONFIG by another
 # form.
 
+# What helpers/common.bash sets or reads:
+# shellcheck disable=SC2154,SC2034
+
 load helpers/common
 
 # The answer to GET_PROTOCOL_FEATURES, as a number.

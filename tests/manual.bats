@@ -3,6 +3,9 @@
 #
 # The manual page says what the program does, and the other way round.
 
+# What helpers/common.bash sets or reads:
+# shellcheck disable=SC2154,SC2034,SC2013
+
 load helpers/common
 
 manual=$top_srcdir/man/vhost-shmemd.8

@@ -3,6 +3,9 @@
 #
 # How long who waits for whom.
 
+# What helpers/common.bash sets or reads:
+# shellcheck disable=SC2154,SC2034,SC2016
+
 load helpers/common
 
 @test "a front-end that sends half a message and then nothing is hung up on, and told so in the log" {

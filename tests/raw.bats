@@ -3,6 +3,9 @@
 #
 # The raw device: any regions, with holes, and a queue that gives buffers back.
 
+# What helpers/common.bash sets or reads:
+# shellcheck disable=SC2154,SC2034
+
 load helpers/common
 
 @test "a raw device with regions at 0, 3 and 7 tells each size by its shmid, and 0 between" {

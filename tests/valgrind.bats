@@ -5,6 +5,9 @@
 # no byte is lost or misused, and no descriptor is open at the end but those
 # that were inherited.
 
+# What helpers/common.bash sets or reads:
+# shellcheck disable=SC2154,SC2034,SC2054
+
 load helpers/common
 
 CONNECTS=${CONNECTS:-100}
