@@ -18,6 +18,8 @@ make_address(struct sockaddr_un *address, const char *path)
 {
 	memset(address, 0, sizeof(*address));
 	address->sun_family = AF_UNIX;
+	if (*path == '\0')
+		return -ENOENT;
 	if (strlen(path) >= sizeof(address->sun_path))
 		return -ENAMETOOLONG;
 	memcpy(address->sun_path, path, strlen(path));

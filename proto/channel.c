@@ -119,6 +119,9 @@ vus_chan_fill(struct vus_chan *chan)
 	do
 		n = recvmsg(chan->fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
+	/* It has hung up without reading all that we had sent. */
+	if (n < 0 && errno == ECONNRESET)
+		n = 0;
 	if (n < 0)
 		return errno == EAGAIN ? VUS_CHAN_AGAIN
 				       : broken(chan, strerror(errno));

@@ -79,8 +79,9 @@ enum vus_chan_status vus_chan_take(struct vus_chan *chan, struct vus_msg *msg)
  * and goes out by vus_chan_flush(); until then vus_chan_blocked() is true
  * and the caller must not send more.
  *
- * Returns 0, -EAGAIN (nothing was sent or kept: only with a descriptor, for
- * then the message must leave whole), or another negative errno.
+ * Returns 0; -EAGAIN (nothing was sent or kept: only with a descriptor, for
+ * then the message must leave whole); -EPIPE if the peer has hung up; or
+ * another negative errno.
  */
 int vus_chan_send(struct vus_chan *chan, uint32_t request, uint32_t flags,
     const void *payload, size_t len, int pass_fd)

@@ -26,7 +26,6 @@ struct vus_region {
 
 struct vus_device_type {
 	const char *name;
-	uint32_t virtio_id;	/* VIRTIO 1.3, section 5 */
 	uint64_t features;	/* the device's own, bits 0 to 23 */
 	uint64_t expected;	/* of these, what a driver must accept ... */
 	const char *unaccepted; /* ... or the log says this */

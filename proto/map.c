@@ -106,6 +106,7 @@ vus_map_stop(struct vus_session *s)
 {
 	memset(s->state.map, 0, sizeof(s->state.map));
 	s->state.map_next = VUS_SHMEM_MAX;
+	s->state.nstale = s->state.npending;
 }
 
 void
@@ -134,6 +135,11 @@ on_answer(struct vus_session *s, const struct vus_msg *msg)
 	shmid = st->pending[st->pending_first];
 	st->pending_first = (st->pending_first + 1) % VUS_MAP_PENDING_MAX;
 	st->npending--;
+	if (st->nstale != 0) {
+		/* About an earlier start, whose mappings are gone. */
+		st->nstale--;
+		return true;
+	}
 	if (result == 0) {
 		vus_log(s, VUS_LOG_DEBUG, "SHMEM_MAP done: shmid %u", shmid);
 		if (st->map[shmid] == VUS_MAP_SENT)

@@ -4,15 +4,19 @@
  *
  *   A SHMEM_MAP goes out when, and only when, the device is started, the
  *   protocol feature SHMEM is negotiated and there is a back-end channel;
- *   once per region and start; and nobody waits for its answer.
+ *   once per region, start and channel; and nobody waits for its answer.
  *
  * QEMU 11.1 dies by SIGSEGV of a map or unmap while its device is stopped,
  * and deadlocks if we wait for the answer inside of a request of its own.
- * Started means: ring 0 has its kick descriptor and is enabled, until it is
- * disabled, SET_VRING_BASE is asked for, or the device is reset. QEMU drops
- * all mappings at a reset and says nothing, and keeps them over QMP stop and
- * cont; so at each start a region is mapped unless the memory table holds
+ * Started means: SET_VRING_KICK was seen for ring 0 and it is enabled, until
+ * it is disabled, GET_VRING_BASE is asked for, or the device is reset. QEMU
+ * drops all mappings at a reset and says nothing, and keeps them over QMP stop
+ * and cont; so at each start a region is mapped unless the memory table holds
  * its file already, which tells that the mapping has survived.
+ *
+ * A channel that comes while the device is started (Cloud Hypervisor sends it
+ * last, and anew) gets all maps: what became of those on the old one is not
+ * known.
  *
  * SHMEM_UNMAP is never sent: the front-end unmaps at reset and at the end.
  */

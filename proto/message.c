@@ -83,7 +83,8 @@ reply(struct vus_session *s, const struct vus_msg *msg, const void *payload,
 	int rc = vus_chan_send(
 	    &s->front, msg->head.request, VUS_FLAG_REPLY, payload, len, -1);
 
-	if (rc < 0)
+	/* Nobody is there any more: the next read says so. */
+	if (rc < 0 && rc != -EPIPE)
 		return hang_up(s, "reply not sent: %s", strerror(-rc));
 	return REPLIED;
 }
@@ -127,7 +128,6 @@ on_set_features(struct vus_session *s, struct vus_msg *msg)
 			return refuse(
 			    s, "features change while ring %u runs", i);
 	s->state.features = features;
-	s->state.features_set = true;
 	for (unsigned i = 0; i < type->num_queues; i++) {
 		struct vus_virtq *vq = &s->ring[i].vq;
 

@@ -96,6 +96,7 @@ vus_session_set_backend(struct vus_session *s, int fd)
 		s->host.watch(s->host.ctx, VUS_WATCH_BACKEND, 0, -1);
 	vus_chan_close(&s->backend);
 	s->state.npending = 0;
+	s->state.nstale = 0;
 	if (fd < 0)
 		return;
 	vus_chan_init(&s->backend, fd);
@@ -338,6 +339,8 @@ vus_session_writable(struct vus_session *s)
 {
 	int rc = vus_chan_flush(&s->front);
 
+	if (rc == -EPIPE)
+		return VUS_NEXT_CLOSED;
 	if (rc < 0) {
 		vus_log(s, VUS_LOG_WARN,
 		    "connection closed: reply not sent: "

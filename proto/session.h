@@ -92,14 +92,13 @@ enum vus_map_state {
 /* What the front-end has told us. Plain data: no pointers. */
 struct vus_state {
 	uint64_t protocol_features; /* acknowledged */
-	bool protocol_features_set;
-	uint64_t features; /* acknowledged virtio features */
-	bool features_set;
+	uint64_t features;	    /* acknowledged virtio features */
 	uint8_t status;
 	bool started; /* see map.h: ring 0 is running */
 	enum vus_map_state map[VUS_SHMEM_MAX];
 	unsigned map_next; /* first shmid not yet sent in this start */
 	unsigned pending_first, npending;
+	unsigned nstale; /* of these, the oldest ones of earlier starts */
 	uint8_t pending[VUS_MAP_PENDING_MAX]; /* shmids, oldest first */
 };
 
@@ -131,7 +130,7 @@ void vus_session_connect(struct vus_session *s, int fd);
 void vus_session_close(struct vus_session *s);
 
 /* The front-end socket is readable: at most one recvmsg, then every message
- * that is whole. */
+ * that is whole. Not to be called while wants_write() is true. */
 enum vus_next vus_session_readable(struct vus_session *s)
     __attribute__((warn_unused_result));
 
