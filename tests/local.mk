@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# make check          unit tests (cmocka) and the programs (bats); no network,
+#                     no root, though as root more of it applies
+# make check-guest    real guests under QEMU 11.1; as root, see tests/guest/
+# make check-valgrind the programs under valgrind (configure --enable-valgrind)
+# make lint           format, static analysis, shell scripts
+
+TEST_EXTENSIONS = .bats
+TAP_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
+LOG_DRIVER = $(TAP_DRIVER)
+BATS_LOG_DRIVER = $(TAP_DRIVER)
+BATS_LOG_COMPILER = $(BATS)
+AM_BATS_LOG_FLAGS = --tap
+
+AM_TESTS_ENVIRONMENT = \
+	top_srcdir='$(abs_top_srcdir)'; export top_srcdir; \
+	top_builddir='$(abs_top_builddir)'; export top_builddir; \
+	MALLOC_PERTURB_=85; export MALLOC_PERTURB_;
+
+BATS_TESTS = \
+	tests/confinement.bats \
+	tests/dialects.bats \
+	tests/lifecycle.bats \
+	tests/manual.bats \
+	tests/map.bats \
+	tests/options.bats \
+	tests/patience.bats \
+	tests/protocol.bats \
+	tests/raw.bats \
+	tests/ring.bats \
+	tests/strace.bats
+GUEST_TESTS = tests/guest/harness.bats tests/guest/guest.bats
+
+if HAVE_BATS
+TESTS += $(BATS_TESTS)
+endif
+include tests/unit/local.mk
+
+EXTRA_DIST += $(BATS_TESTS) tests/vuctl tests/helpers/common.bash
+
+check-guest: all
+	$(AM_TESTS_ENVIRONMENT) $(BATS) --tap \
+	    $(addprefix $(abs_top_srcdir)/,$(GUEST_TESTS))
+.PHONY: check-guest
+
+check-valgrind: all
+	$(AM_TESTS_ENVIRONMENT) unset MALLOC_PERTURB_; \
+	    $(BATS) --tap $(abs_top_srcdir)/tests/valgrind.bats
+.PHONY: check-valgrind
+
+lint: all
+	$(srcdir)/tests/lint $(builddir)
+.PHONY: lint
+EXTRA_DIST += tests/valgrind.bats tests/lint tests/run-all \
+	$(GUEST_TESTS) tests/guest/README.md tests/guest/forky-root \
+	tests/guest/helpers.bash tests/guest/lib.bash \
+	tests/guest/make-initramfs tests/guest/rootfs tests/guest/vm

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# Unit tests, one program per module, in the language of TAP. They link the
+# objects that are shipped.
+if HAVE_CMOCKA
+UNIT_TESTS = \
+	tests/unit/test_checked \
+	tests/unit/test_channel \
+	tests/unit/test_listener \
+	tests/unit/test_map \
+	tests/unit/test_map_model \
+	tests/unit/test_mem \
+	tests/unit/test_message \
+	tests/unit/test_options \
+	tests/unit/test_priv \
+	tests/unit/test_region \
+	tests/unit/test_session \
+	tests/unit/test_virtq
+check_PROGRAMS += $(UNIT_TESTS)
+TESTS += $(UNIT_TESTS)
+
+unit_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+unit_ldadd = tests/unit/libunit.a proto/libvus.a $(CMOCKA_LIBS)
+
+check_LIBRARIES = tests/unit/libunit.a
+tests_unit_libunit_a_CFLAGS = $(unit_cflags)
+tests_unit_libunit_a_SOURCES = \
+	tests/unit/fake_guest.c tests/unit/fake_guest.h \
+	tests/unit/fake_host.c tests/unit/fake_host.h
+
+tests_unit_test_checked_CFLAGS = $(unit_cflags)
+tests_unit_test_checked_LDADD = $(unit_ldadd)
+
+tests_unit_test_channel_CFLAGS = $(unit_cflags)
+tests_unit_test_channel_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=sendmsg -Wl,--wrap=recvmsg
+tests_unit_test_channel_LDADD = $(unit_ldadd)
+
+tests_unit_test_listener_CFLAGS = $(unit_cflags)
+tests_unit_test_listener_SOURCES = tests/unit/test_listener.c \
+	daemon/listener.c daemon/listener.h
+tests_unit_test_listener_LDADD = $(unit_ldadd)
+
+tests_unit_test_map_CFLAGS = $(unit_cflags)
+tests_unit_test_map_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=sendmsg
+tests_unit_test_map_LDADD = $(unit_ldadd)
+
+tests_unit_test_map_model_CFLAGS = $(unit_cflags)
+tests_unit_test_map_model_LDADD = $(unit_ldadd)
+
+tests_unit_test_mem_CFLAGS = $(unit_cflags)
+tests_unit_test_mem_LDADD = $(unit_ldadd)
+
+tests_unit_test_message_CFLAGS = $(unit_cflags)
+tests_unit_test_message_LDADD = $(unit_ldadd)
+
+tests_unit_test_options_CFLAGS = $(unit_cflags)
+tests_unit_test_options_SOURCES = tests/unit/test_options.c \
+	daemon/options.c daemon/options.h \
+	daemon/region.c daemon/region.h \
+	daemon/size.c daemon/size.h
+tests_unit_test_options_LDADD = daemon/libshmemd.a $(unit_ldadd)
+
+tests_unit_test_priv_CFLAGS = $(unit_cflags)
+tests_unit_test_priv_LDADD = daemon/libshmemd.a $(unit_ldadd)
+
+tests_unit_test_region_CFLAGS = $(unit_cflags)
+tests_unit_test_region_SOURCES = tests/unit/test_region.c \
+	daemon/region.c daemon/region.h
+tests_unit_test_region_LDADD = $(unit_ldadd)
+
+tests_unit_test_session_CFLAGS = $(unit_cflags)
+tests_unit_test_session_LDADD = $(unit_ldadd)
+
+tests_unit_test_virtq_CFLAGS = $(unit_cflags)
+tests_unit_test_virtq_LDADD = $(unit_ldadd)
+endif
