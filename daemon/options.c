@@ -7,6 +7,7 @@
 #include "checked.h"
 #include "log.h"
 #include "size.h"
+#include "wire.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -32,6 +33,7 @@ enum option_id {
 	OPT_ONCE,
 	OPT_LOG_LEVEL,
 	OPT_MESSAGE_TIMEOUT,
+	OPT_WITHOUT,
 	OPT_WORKER,
 	OPT_PRINT_CAPABILITIES,
 	OPT_HELP,
@@ -67,6 +69,8 @@ static const struct {
 	    "error, warn, info (default) or debug" },
 	{ "message-timeout", "SECONDS", OPT_MESSAGE_TIMEOUT,
 	    "how long half a message may wait for the rest (10)" },
+	{ "without", "FEATURE[,FEATURE]...", OPT_WITHOUT,
+	    "do not offer these: packed, in-order, indirect, event-idx" },
 	{ "worker", "PATH", OPT_WORKER,
 	    "the worker program (default: " WORKER_PATH ")" },
 	{ "print-capabilities", NULL, OPT_PRINT_CAPABILITIES,
@@ -302,6 +306,39 @@ parse_region(struct options *o, char *text)
 	return true;
 }
 
+/* Features of the rings, to find out whose fault something is. */
+static bool
+parse_without(struct options *o, char *text)
+{
+	enum { PACKED, IN_ORDER, INDIRECT, EVENT_IDX };
+	char *const names[] = {
+		[PACKED] = (char[]){ "packed" },
+		[IN_ORDER] = (char[]){ "in-order" },
+		[INDIRECT] = (char[]){ "indirect" },
+		[EVENT_IDX] = (char[]){ "event-idx" },
+		NULL,
+	};
+	static const unsigned bits[] = {
+		[PACKED] = VUS_VIRTIO_F_RING_PACKED,
+		[IN_ORDER] = VUS_VIRTIO_F_IN_ORDER,
+		[INDIRECT] = VUS_VIRTIO_F_INDIRECT_DESC,
+		[EVENT_IDX] = VUS_VIRTIO_F_EVENT_IDX,
+	};
+
+	while (*text != '\0') {
+		char *value;
+		int name = getsubopt(&text, names, &value);
+
+		if (name < 0 || value != NULL)
+			return wrong("--without: '%s' is not a feature: "
+				     "packed, in-order, indirect and "
+				     "event-idx are",
+			    value);
+		o->virtio_without |= VUS_BIT(bits[name]);
+	}
+	return true;
+}
+
 static bool
 parse_option(struct options *o, enum option_id option, char *arg)
 {
@@ -358,6 +395,8 @@ parse_option(struct options *o, enum option_id option, char *arg)
 		return number != 0 ||
 		       wrong(
 			   "--message-timeout=0: a front-end needs some time");
+	case OPT_WITHOUT:
+		return parse_without(o, arg);
 	case OPT_WORKER:
 		o->worker = arg;
 		return true;

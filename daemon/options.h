@@ -23,6 +23,7 @@ struct options {
 	enum device_id device;
 	unsigned nregions;
 	struct region_spec regions[OPTIONS_REGIONS_MAX];
+	uint64_t virtio_without; /* virtio features that are not offered */
 	bool once;
 	unsigned message_timeout; /* seconds that half a message may last */
 	bool change_ids;	  /* the worker becomes uid, gid: we are root */

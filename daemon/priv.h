@@ -39,7 +39,8 @@ enum priv_way { PRIV_TO_WORKER, PRIV_TO_SUPERVISOR };
 #define PRIV_VERSION 1U
 
 struct priv_setup {
-	uint32_t change_ids; /* boolean: become uid and gid */
+	uint64_t virtio_without; /* virtio features that are not offered */
+	uint32_t change_ids;	 /* boolean: become uid and gid */
 	uint32_t uid, gid;
 	uint32_t log_level;	  /* enum log_level */
 	uint32_t profile;	  /* index in the table of profiles */

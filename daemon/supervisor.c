@@ -251,6 +251,7 @@ send_setup(const struct supervisor *sv, int chan)
 	msg.u.setup.log_level = (uint32_t)log_get_level();
 	msg.u.setup.profile = profile_index(o->profile);
 	msg.u.setup.device = (uint32_t)o->device;
+	msg.u.setup.virtio_without = o->virtio_without;
 	msg.u.setup.message_timeout = o->message_timeout;
 	msg.u.setup.nregions = o->nregions;
 	rc = priv_send(chan, PRIV_SETUP, &msg, NULL, 0);

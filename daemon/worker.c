@@ -419,6 +419,7 @@ worker_run(void)
 	}
 	dialect.protocol_features = profile->protocol_features;
 	dialect.shmem_bit = profile->shmem_bit;
+	dialect.virtio_without = setup.virtio_without;
 	dialect.short_shmem_config = profile->short_shmem_config;
 	host.verbosity = (enum vus_log_level)setup.log_level;
 	vus_session_init(&w->session, &w->device, &dialect, &host);

@@ -11,4 +11,7 @@ proto_libvus_a_SOURCES = \
 	proto/message.c \
 	proto/session.c proto/session.h \
 	proto/virtq.c proto/virtq.h \
+	proto/virtq_packed.c \
+	proto/virtq_ring.h \
+	proto/virtq_split.c \
 	proto/wire.h

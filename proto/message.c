@@ -113,6 +113,19 @@ on_get_features(struct vus_session *s, struct vus_msg *msg)
 	return reply_u64(s, msg, vus_session_features(s));
 }
 
+static void
+set_ring_features(struct vus_virtq *vq, uint64_t features)
+{
+	bool packed = (features & VUS_BIT(VUS_VIRTIO_F_RING_PACKED)) != 0;
+
+	/* A base of the other format means nothing. */
+	if (vq->packed != packed)
+		vus_virtq_reset(vq);
+	vq->packed = packed;
+	vq->indirect = (features & VUS_BIT(VUS_VIRTIO_F_INDIRECT_DESC)) != 0;
+	vq->event_idx = (features & VUS_BIT(VUS_VIRTIO_F_EVENT_IDX)) != 0;
+}
+
 static enum verdict
 on_set_features(struct vus_session *s, struct vus_msg *msg)
 {
@@ -128,14 +141,8 @@ on_set_features(struct vus_session *s, struct vus_msg *msg)
 			return refuse(
 			    s, "features change while ring %u runs", i);
 	s->state.features = features;
-	for (unsigned i = 0; i < type->num_queues; i++) {
-		struct vus_virtq *vq = &s->ring[i].vq;
-
-		vq->indirect =
-		    (features & VUS_BIT(VUS_VIRTIO_F_INDIRECT_DESC)) != 0;
-		vq->event_idx =
-		    (features & VUS_BIT(VUS_VIRTIO_F_EVENT_IDX)) != 0;
-	}
+	for (unsigned i = 0; i < type->num_queues; i++)
+		set_ring_features(&s->ring[i].vq, features);
 	if (type->expected & ~features)
 		vus_log(s, VUS_LOG_WARN, "%s", type->unaccepted);
 	return DONE;
@@ -369,7 +376,10 @@ on_set_vring_num(struct vus_session *s, struct vus_msg *msg)
 {
 	struct vus_wire_vring_state state = payload_state(msg);
 
-	if (state.num > VUS_RING_MAX || !checked_power_of_two(state.num))
+	/* 2.8: the size of a packed ring need not be a power of two. */
+	if (state.num == 0 || state.num > VUS_RING_MAX ||
+	    (!s->ring[state.index].vq.packed &&
+		!checked_power_of_two(state.num)))
 		return refuse(s, "a ring of %" PRIu32 " entries", state.num);
 	s->ring[state.index].vq.num = state.num;
 	return DONE;
@@ -402,9 +412,8 @@ on_set_vring_base(struct vus_session *s, struct vus_msg *msg)
 {
 	struct vus_wire_vring_state state = payload_state(msg);
 
-	if (state.num > UINT16_MAX)
-		return refuse(s, "base %" PRIu32, state.num);
-	s->ring[state.index].vq.next = (uint16_t)state.num;
+	if (vus_virtq_set_base(&s->ring[state.index].vq, state.num) < 0)
+		return refuse(s, "base 0x%" PRIx32, state.num);
 	return DONE;
 }
 
@@ -414,7 +423,7 @@ on_get_vring_base(struct vus_session *s, struct vus_msg *msg)
 	struct vus_wire_vring_state state = payload_state(msg);
 
 	vus_ring_stop(s, state.index);
-	state.num = s->ring[state.index].vq.next;
+	state.num = vus_virtq_base(&s->ring[state.index].vq);
 	return reply(s, msg, &state, sizeof(state));
 }
 

@@ -33,10 +33,14 @@ vus_log(const struct vus_session *s, enum vus_log_level level,
 uint64_t
 vus_session_features(const struct vus_session *s)
 {
-	return s->device->type->features | VUS_BIT(VUS_VIRTIO_F_INDIRECT_DESC) |
-	       VUS_BIT(VUS_VIRTIO_F_EVENT_IDX) |
-	       VUS_BIT(VUS_VIRTIO_F_PROTOCOL_FEATURES) |
-	       VUS_BIT(VUS_VIRTIO_F_VERSION_1);
+	uint64_t features =
+	    s->device->type->features | VUS_BIT(VUS_VIRTIO_F_INDIRECT_DESC) |
+	    VUS_BIT(VUS_VIRTIO_F_EVENT_IDX) |
+	    VUS_BIT(VUS_VIRTIO_F_PROTOCOL_FEATURES) |
+	    VUS_BIT(VUS_VIRTIO_F_VERSION_1) |
+	    VUS_BIT(VUS_VIRTIO_F_RING_PACKED) | VUS_BIT(VUS_VIRTIO_F_IN_ORDER);
+
+	return features & ~s->dialect.virtio_without;
 }
 
 /* The answer to GET_SHMEM_CONFIG, the same for the whole connection. */
@@ -78,6 +82,7 @@ vus_session_init(struct vus_session *s, const struct vus_device *device,
 		s->ring[i].kick_fd = -1;
 		s->ring[i].call_fd = -1;
 		s->ring[i].err_fd = -1;
+		vus_virtq_reset(&s->ring[i].vq);
 	}
 	freeze_shmem_config(s);
 	vus_map_stop(s);
@@ -203,8 +208,7 @@ vus_session_reset_device(struct vus_session *s)
 		vus_ring_stop(s, i);
 		fd_closep(&ring->err_fd);
 		ring->has_addr = false;
-		ring->vq.num = 0;
-		ring->vq.next = 0;
+		vus_virtq_reset(&ring->vq);
 	}
 	s->state.status = 0;
 }
@@ -243,7 +247,7 @@ ring_serve(struct vus_session *s, unsigned index)
 		switch (vus_virtq_pop(&ring->vq, &s->mem, &chain, &why)) {
 		case VUS_POP_CHAIN:
 			len = s->device->type->serve(s, index, &chain);
-			vus_virtq_push(&ring->vq, chain.head, len);
+			vus_virtq_push(&ring->vq, &chain, len);
 			served = true;
 			continue;
 		case VUS_POP_BAD:

@@ -57,6 +57,7 @@ struct vus_dialect {
 	 * that is used, and num_regions counts these; else with all 256, and
 	 * num_regions counts the used ones. */
 	bool short_shmem_config;
+	uint64_t virtio_without; /* virtio features that are not offered */
 };
 
 /* What the host does next with the session. */

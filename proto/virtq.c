@@ -1,107 +1,75 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Split virtqueues; the promises are in virtq.h. */
+/*
+ * Virtqueues of either format; the promises are in virtq.h. The formats are
+ * in virtq_split.c and virtq_packed.c.
+ */
 #include "config.h"
 
 #include "virtq.h"
 
 #include "checked.h"
+#include "virtq_ring.h"
 
-#include <endian.h>
 #include <errno.h>
-#include <stdatomic.h>
-#include <string.h>
 
-/* VIRTIO 1.3, 2.7.5: struct virtq_desc. */
-struct desc {
-	uint64_t addr;
-	uint32_t len;
-	uint16_t flags;
-	uint16_t next;
-};
-static_assert(sizeof(struct desc) == 16, "ring layout");
+void
+vus_virtq_reset(struct vus_virtq *vq)
+{
+	vus_virtq_unresolve(vq);
+	vq->num = 0;
+	vq->next = 0;
+	vq->used = 0;
+	/* 2.8.1: both counters begin with 1. */
+	vq->next_wrap = true;
+	vq->used_wrap = true;
+	vq->signalled_valid = false;
+}
 
-#define DESC_NEXT 1U
-#define DESC_WRITE 2U
-#define DESC_INDIRECT 4U
-#define AVAIL_NO_INTERRUPT 1U
-
-/* Offsets in the available ring (2.7.6) and the used ring (2.7.8). */
-#define AVAIL_FLAGS 0U
-#define AVAIL_IDX 2U
-#define AVAIL_RING 4U
-#define USED_IDX 2U
-#define USED_RING 4U
-#define USED_ELEM 8U
-
-/*
- * Each access to a shared field is one load or store, so that a value which
- * is checked is the value that is used.
- */
+/* A position in a packed ring: index and wrap counter. */
 static uint16_t
-load16(const unsigned char *at)
+packed_position(uint16_t index, bool wrap)
 {
-	/* Aligned: vus_virtq_resolve() has looked. */
-	return le16toh(__atomic_load_n(
-	    (const uint16_t *)(const void *)at, __ATOMIC_RELAXED));
+	return (uint16_t)(index | (wrap ? 0x8000U : 0));
 }
 
-static uint16_t
-load16_acquire(const unsigned char *at)
+int
+vus_virtq_set_base(struct vus_virtq *vq, uint32_t base)
 {
-	return le16toh(__atomic_load_n(
-	    (const uint16_t *)(const void *)at, __ATOMIC_ACQUIRE));
+	uint16_t next = (uint16_t)base, used = (uint16_t)(base >> 16);
+
+	if (!vq->packed) {
+		if (base > UINT16_MAX)
+			return -EINVAL;
+		vq->next = next;
+		return 0;
+	}
+	/* Front-ends with 16 bits for it (rust-vmm) send one position. */
+	if (used == 0)
+		used = next;
+	vq->next = next & 0x7fffU;
+	vq->next_wrap = (next & 0x8000U) != 0;
+	vq->used = used & 0x7fffU;
+	vq->used_wrap = (used & 0x8000U) != 0;
+	return 0;
 }
 
-/* Not const: the store goes through the cast. */
-static void
-/* NOLINTNEXTLINE(readability-non-const-parameter) */
-store16(unsigned char *at, uint16_t value)
+uint32_t
+vus_virtq_base(const struct vus_virtq *vq)
 {
-	__atomic_store_n(
-	    (uint16_t *)(void *)at, htole16(value), __ATOMIC_RELAXED);
-}
-
-/* The event index fields follow the rings: 2.7.10. */
-static const unsigned char *
-used_event(const struct vus_virtq *vq)
-{
-	return vq->avail_area + AVAIL_RING + (size_t)vq->num * 2;
-}
-
-static unsigned char *
-avail_event(const struct vus_virtq *vq)
-{
-	return vq->used_area + USED_RING + (size_t)vq->num * USED_ELEM;
-}
-
-static bool
-aligned(const void *p, uintptr_t to)
-{
-	return ((uintptr_t)p & (to - 1)) == 0;
+	if (!vq->packed)
+		return vq->next;
+	return packed_position(vq->next, vq->next_wrap) |
+	       (uint32_t)packed_position(vq->used, vq->used_wrap) << 16;
 }
 
 int
 vus_virtq_resolve(struct vus_virtq *vq, const struct vus_mem *mem,
     uint64_t desc, uint64_t avail, uint64_t used)
 {
-	/* The sizes of 2.7, each with its event index. */
-	uint64_t n = vq->num;
-	unsigned char *d = vus_mem_user(mem, desc, n * sizeof(struct desc));
-	unsigned char *a = vus_mem_user(mem, avail, AVAIL_RING + n * 2 + 2);
-	unsigned char *u =
-	    vus_mem_user(mem, used, USED_RING + n * USED_ELEM + 2);
-
 	vus_virtq_unresolve(vq);
-	if (d == NULL || a == NULL || u == NULL)
-		return -EFAULT;
-	if (!aligned(d, 16) || !aligned(a, 2) || !aligned(u, 4))
-		return -EINVAL;
-	vq->desc_area = d;
-	vq->avail_area = a;
-	vq->used_area = u;
-	vq->used = load16(u + USED_IDX);
 	vq->signalled_valid = false;
-	return 0;
+	return (vq->packed ? vus_packed_resolve : vus_split_resolve)(
+	    vq, mem, desc, avail, used);
 }
 
 void
@@ -112,32 +80,49 @@ vus_virtq_unresolve(struct vus_virtq *vq)
 	vq->used_area = NULL;
 }
 
-/* Entry i of a table, read once. */
-static struct desc
-desc_load(const unsigned char *table, uint32_t i)
+enum vus_pop
+vus_virtq_pop(struct vus_virtq *vq, const struct vus_mem *mem,
+    struct vus_chain *chain, const char **why)
 {
-	struct desc d;
-	const unsigned char *at = table + (size_t)i * sizeof(d);
-
-	/* A copy that the compiler may not read a second time. */
-	memcpy(&d, at, sizeof(d));
-	atomic_signal_fence(memory_order_seq_cst);
-	d.addr = le64toh(d.addr);
-	d.len = le32toh(d.len);
-	d.flags = le16toh(d.flags);
-	d.next = le16toh(d.next);
-	return d;
+	chain->nread = 0;
+	chain->nwrite = 0;
+	chain->slots = 1;
+	return (vq->packed ? vus_packed_pop : vus_split_pop)(
+	    vq, mem, chain, why);
 }
 
-/* Add the guest memory of one descriptor to the chain. */
-static const char *
-add_segs(
-    struct vus_chain *chain, const struct vus_mem *mem, const struct desc *d)
+void
+vus_virtq_push(
+    struct vus_virtq *vq, const struct vus_chain *chain, uint32_t len)
 {
-	bool write = (d->flags & DESC_WRITE) != 0;
+	(vq->packed ? vus_packed_push : vus_split_push)(vq, chain, len);
+}
+
+bool
+vus_virtq_arm(struct vus_virtq *vq)
+{
+	return (vq->packed ? vus_packed_arm : vus_split_arm)(vq);
+}
+
+bool
+vus_virtq_should_call(struct vus_virtq *vq)
+{
+	/* What was used must be out before suppression is looked at. */
+	atomic_thread_fence(memory_order_seq_cst);
+	return (vq->packed ? vus_packed_should_call : vus_split_should_call)(
+	    vq);
+}
+
+/* --- chains
+ * -------------------------------------------------------------------- */
+
+const char *
+vus_chain_add(struct vus_chain *chain, const struct vus_mem *mem, uint64_t addr,
+    uint32_t len, bool write)
+{
 	struct vus_seg *segs = write ? chain->write : chain->read;
 	unsigned *n = write ? &chain->nwrite : &chain->nread;
-	uint64_t addr = d->addr, left = d->len;
+	uint64_t left = len;
 
 	/* 2.7.4.2: all that the device reads comes before what it writes. */
 	if (!write && chain->nwrite != 0)
@@ -158,141 +143,20 @@ add_segs(
 	return NULL;
 }
 
-/* Walk the chain at table[i]; at most limit descriptors of size entries. */
-static const char *
-walk(struct vus_chain *chain, const struct vus_mem *mem,
-    const unsigned char *table, uint32_t size, uint32_t i, bool *indirect,
-    struct desc *indirect_desc)
+const char *
+vus_indirect_table(const struct vus_mem *mem, uint64_t addr, uint32_t len,
+    const unsigned char **table, uint32_t *entries)
 {
-	for (uint32_t seen = 0; seen < size; seen++) {
-		struct desc d = desc_load(table, i);
-		const char *why;
+	uint64_t found = len;
 
-		if (d.flags & DESC_INDIRECT) {
-			/* 2.7.5.3.1: only where the driver may, not with
-			 * NEXT, and not inside an indirect table. */
-			if (!*indirect || (d.flags & DESC_NEXT))
-				return "an indirect descriptor out of place";
-			*indirect_desc = d;
-			return NULL;
-		}
-		why = add_segs(chain, mem, &d);
-		if (why != NULL)
-			return why;
-		if (!(d.flags & DESC_NEXT)) {
-			*indirect = false;
-			return NULL;
-		}
-		if (d.next >= size)
-			return "a next index outside of the table";
-		i = d.next;
-	}
-	return "a descriptor loop";
-}
-
-static const char *
-gather(struct vus_virtq *vq, const struct vus_mem *mem, struct vus_chain *chain)
-{
-	bool indirect = vq->indirect;
-	struct desc at = { 0 };
-	const unsigned char *table;
-	uint64_t len;
-	const char *why;
-
-	why = walk(
-	    chain, mem, vq->desc_area, vq->num, chain->head, &indirect, &at);
-	if (why != NULL || !indirect)
-		return why;
-	if (at.len == 0 || at.len % sizeof(struct desc) != 0 ||
-	    at.len / sizeof(struct desc) > VUS_INDIRECT_MAX)
+	if (len == 0 || len % sizeof(struct vus_desc) != 0 ||
+	    len / sizeof(struct vus_desc) > VUS_INDIRECT_MAX)
 		return "an indirect table of a bad size";
-	len = at.len;
-	table = vus_mem_guest(mem, at.addr, &len);
-	if (table == NULL || len != at.len)
+	*table = vus_mem_guest(mem, addr, &found);
+	if (*table == NULL || found != len)
 		return "an indirect table outside of guest memory";
-	indirect = false;
-	return walk(chain, mem, table, (uint32_t)(at.len / sizeof(struct desc)),
-	    0, &indirect, &at);
-}
-
-enum vus_pop
-vus_virtq_pop(struct vus_virtq *vq, const struct vus_mem *mem,
-    struct vus_chain *chain, const char **why)
-{
-	/* Acquire: the entries up to idx are written before it (2.7.13.3). */
-	uint16_t idx = load16_acquire(vq->avail_area + AVAIL_IDX);
-	uint16_t waiting = (uint16_t)(idx - vq->next);
-	uint16_t head;
-
-	if (waiting == 0)
-		return VUS_POP_EMPTY;
-	if (waiting > vq->num) {
-		*why = "the available index is ahead by more than the ring";
-		return VUS_POP_BROKEN;
-	}
-	head = load16(vq->avail_area + AVAIL_RING +
-		      (size_t)(vq->next & (vq->num - 1)) * 2);
-	vq->next++;
-	if (head >= vq->num) {
-		*why = "a head outside of the descriptor table";
-		return VUS_POP_BAD;
-	}
-	chain->head = head;
-	chain->nread = 0;
-	chain->nwrite = 0;
-	*why = gather(vq, mem, chain);
-	if (*why != NULL) {
-		vus_virtq_push(vq, head, 0);
-		return VUS_POP_BAD;
-	}
-	return VUS_POP_CHAIN;
-}
-
-void
-vus_virtq_push(struct vus_virtq *vq, uint16_t head, uint32_t len)
-{
-	uint32_t elem[2] = { htole32(head), htole32(len) };
-
-	memcpy(vq->used_area + USED_RING +
-		   (size_t)(vq->used & (vq->num - 1)) * USED_ELEM,
-	    elem, sizeof(elem));
-	vq->used++;
-	/* Release: the entry is there before the index says so (2.7.13.4.1). */
-	__atomic_store_n((uint16_t *)(void *)(vq->used_area + USED_IDX),
-	    htole16(vq->used), __ATOMIC_RELEASE);
-}
-
-bool
-vus_virtq_arm(struct vus_virtq *vq)
-{
-	/* Without event index the driver always notifies: the flag in the
-	 * used ring stays as the driver initialised it, 0. */
-	if (vq->event_idx) {
-		store16(avail_event(vq), vq->next);
-		/* Against the driver's store of idx and load of the event. */
-		atomic_thread_fence(memory_order_seq_cst);
-	}
-	return load16_acquire(vq->avail_area + AVAIL_IDX) != vq->next;
-}
-
-bool
-vus_virtq_should_call(struct vus_virtq *vq)
-{
-	uint16_t old = vq->signalled, now = vq->used;
-	bool valid = vq->signalled_valid;
-
-	/* The used index must be out before suppression is looked at. */
-	atomic_thread_fence(memory_order_seq_cst);
-	vq->signalled = now;
-	vq->signalled_valid = true;
-	if (!vq->event_idx)
-		return !(
-		    load16(vq->avail_area + AVAIL_FLAGS) & AVAIL_NO_INTERRUPT);
-	if (!valid)
-		return true;
-	/* 2.7.10.1: whether used_event lies in [old, now). */
-	return (uint16_t)(now - load16(used_event(vq)) - 1) <
-	       (uint16_t)(now - old);
+	*entries = (uint32_t)(len / sizeof(struct vus_desc));
+	return NULL;
 }
 
 size_t

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Split virtqueues: VIRTIO 1.3, section 2.7, with indirect descriptors
- * (2.7.5.3) and notification suppression by flag (2.7.7) or by event index
- * (2.7.10).
+ * Virtqueues, split (VIRTIO 1.3, section 2.7) and packed (2.8), with indirect
+ * descriptors and notification suppression by flag or by event index. Requests
+ * are completed in the order in which they came, so that VIRTIO_F_IN_ORDER
+ * holds by itself.
  *
  * Threat model: the ring and the chains lie in memory that the guest and the
  * front-end change while we look. Each value is read once into a local and
@@ -35,23 +36,31 @@ struct vus_seg {
 
 /* One request: what the driver lets us read, and where we may write. */
 struct vus_chain {
-	uint16_t head;
+	uint16_t id;	/* head (split), or buffer id (packed) */
+	uint16_t slots; /* entries of a packed ring that it takes up */
 	unsigned nread, nwrite;
 	struct vus_seg read[VUS_CHAIN_SEGS];
 	struct vus_seg write[VUS_CHAIN_SEGS];
 };
 
 struct vus_virtq {
-	/* Set before the ring is resolved. */
-	uint32_t num;	/* entries: a power of two up to VUS_RING_MAX */
-	uint16_t next;	/* avail index of the next request to take */
-	bool event_idx; /* VIRTIO_F_EVENT_IDX was accepted */
-	bool indirect;	/* VIRTIO_F_INDIRECT_DESC was accepted */
-	/* Set by vus_virtq_resolve(). */
-	uint16_t used;	    /* used index of the next completion */
-	uint16_t signalled; /* used index at the last look at suppression */
+	/* Features that were accepted, set while the ring is stopped. */
+	bool packed, event_idx, indirect;
+	/* Set before the ring is resolved: entries, up to VUS_RING_MAX, for a
+	 * split ring a power of two. */
+	uint32_t num;
+	/* Where the next request will be: available index (split), or entry
+	 * and wrap counter (packed). */
+	uint16_t next;
+	bool next_wrap;
+	/* Where the next completion goes, likewise. */
+	uint16_t used;
+	bool used_wrap;
+	uint16_t signalled; /* used at the last look at suppression */
 	bool signalled_valid;
-	unsigned char *desc_area, *avail_area, *used_area; /* NULL: not ready */
+	/* Set by vus_virtq_resolve(); NULL: not ready. For a packed ring the
+	 * descriptors, the driver's and the device's event suppression. */
+	unsigned char *desc_area, *avail_area, *used_area;
 };
 
 enum vus_pop {
@@ -61,11 +70,25 @@ enum vus_pop {
 	VUS_POP_BROKEN /* the ring makes no sense: stop it; *why */
 };
 
+/* A ring without a size that begins at its beginning. Features stay. */
+void vus_virtq_reset(struct vus_virtq *vq);
+
 /*
- * Find the ring in memory, at front-end virtual addresses desc, avail and
- * used, and take over the used index that stands there. Returns 0; -EFAULT if
- * a part does not lie in one region of the memory table; -EINVAL if one is
- * not aligned as VIRTIO 1.3, 2.7 asks.
+ * Where to go on, in the form of SET_VRING_BASE and GET_VRING_BASE: the
+ * available index, or for a packed ring entry and wrap counter (bit 15) of the
+ * next request in the low half and of the next completion in the high half.
+ * Returns 0 or -EINVAL.
+ */
+int vus_virtq_set_base(struct vus_virtq *vq, uint32_t base)
+    __attribute__((warn_unused_result));
+uint32_t vus_virtq_base(const struct vus_virtq *vq);
+
+/*
+ * Find the ring in memory, at front-end virtual addresses desc, avail (the
+ * driver area) and used (the device area), and take over the used index that
+ * stands there. Returns 0; -EFAULT if a part does not lie in one region of the
+ * memory table; -EINVAL if one is not aligned as VIRTIO 1.3, 2.7 and 2.8 ask,
+ * or if size or base cannot be.
  */
 int vus_virtq_resolve(struct vus_virtq *vq, const struct vus_mem *mem,
     uint64_t desc, uint64_t avail, uint64_t used)
@@ -84,8 +107,9 @@ vus_virtq_ready(const struct vus_virtq *vq)
 enum vus_pop vus_virtq_pop(struct vus_virtq *vq, const struct vus_mem *mem,
     struct vus_chain *chain, const char **why);
 
-/* Complete the request that began at head; len bytes of it were written. */
-void vus_virtq_push(struct vus_virtq *vq, uint16_t head, uint32_t len);
+/* Complete the request; len bytes of it were written. */
+void vus_virtq_push(
+    struct vus_virtq *vq, const struct vus_chain *chain, uint32_t len);
 
 /*
  * Ask to be notified of the next request. Returns true if one has come in

@@ -100,6 +100,8 @@ enum vus_backend_request {
 #define VUS_VIRTIO_F_EVENT_IDX 29
 #define VUS_VIRTIO_F_PROTOCOL_FEATURES 30
 #define VUS_VIRTIO_F_VERSION_1 32
+#define VUS_VIRTIO_F_RING_PACKED 34
+#define VUS_VIRTIO_F_IN_ORDER 35
 
 /* Vring file descriptor messages: index, and "no descriptor attached". */
 #define VUS_VRING_INDEX_MASK UINT64_C(0xff)

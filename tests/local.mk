@@ -29,7 +29,8 @@ BATS_TESTS = \
 	tests/raw.bats \
 	tests/ring.bats \
 	tests/strace.bats
-GUEST_TESTS = tests/guest/harness.bats tests/guest/guest.bats
+GUEST_TESTS = tests/guest/harness.bats tests/guest/guest.bats \
+	tests/guest/rings.bats
 
 if HAVE_BATS
 TESTS += $(BATS_TESTS)

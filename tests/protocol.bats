@@ -10,7 +10,7 @@ load helpers/common
 
 @test "the virtio features offered are SHMEM_REGION, INDIRECT, EVENT_IDX, 30 and VERSION_1" {
     start_daemon
-    run -0 vuctl get-features offered=0,28,29,30,32
+    run -0 vuctl get-features offered=0,28,29,30,32,34,35
 }
 
 @test "the qemu profile offers just what QEMU needs, and no memory slots" {
@@ -35,8 +35,8 @@ load helpers/common
 
 @test "the offer is the same when it is asked for again" {
     start_daemon
-    run -0 vuctl negotiate get-features offered=0,28,29,30,32 \
-        get-protocol-features offered=0,3,5,9,10,22 start expect-map get-features offered=0,28,29,30,32
+    run -0 vuctl negotiate get-features offered=0,28,29,30,32,34,35 \
+        get-protocol-features offered=0,3,5,9,10,22 start expect-map get-features offered=0,28,29,30,32,34,35
 }
 
 @test "negotiation works in QEMU's order" {
@@ -61,8 +61,8 @@ load helpers/common
 
 @test "features that were not offered cannot be set" {
     start_daemon
-    run -0 vuctl negotiate send id=SET_FEATURES flags=9 payload=u64:0x400000000 expect-nack expect-open
-    run -0 vuctl negotiate send id=SET_FEATURES payload=u64:0x400000000 expect-close
+    run -0 vuctl negotiate send id=SET_FEATURES flags=9 payload=u64:0x1000000000 expect-nack expect-open
+    run -0 vuctl negotiate send id=SET_FEATURES payload=u64:0x1000000000 expect-close
 }
 
 @test "protocol features that were not offered cannot be set" {
@@ -468,4 +468,15 @@ is_broken() {
     run -0 vuctl negotiate run "fds_of \$(worker_of 1) >$BATS_TEST_TMPDIR/before" "${steps[@]}" \
         run "fds_of \$(worker_of 1) >$BATS_TEST_TMPDIR/after"
     run -0 diff "$BATS_TEST_TMPDIR/before" "$BATS_TEST_TMPDIR/after"
+}
+
+@test "--without leaves ring features out of the offer, and they are refused" {
+    start_daemon --without=packed,event-idx
+    run -0 vuctl get-features offered=0,28,30,32,35 negotiate \
+        send id=SET_FEATURES flags=9 payload=u64:0x400000001 expect-nack
+}
+
+@test "--without knows only features of rings" {
+    run -1 "$SHMEMD" --socket-path="$socket" --region=shmid=0,size=4M --without=packed,version-1
+    assert_output --partial "--without: 'version-1' is not a feature"
 }

@@ -126,6 +126,8 @@ void expect_ack(struct fake *f, uint32_t request, bool good);
 void expect_reply(struct fake *f, uint32_t request, void *payload, size_t len);
 void expect_silence(struct fake *f);
 
+/* What fake_negotiate() accepts of the virtio features offered. */
+uint64_t fake_features(const struct fake *f);
 /* Negotiate all that is offered, save the protocol features in without. */
 void fake_negotiate(struct fake *f, uint64_t without);
 /* Give the session a back-end channel; f->channel is the other end. */

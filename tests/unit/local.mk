@@ -11,6 +11,7 @@ UNIT_TESTS = \
 	tests/unit/test_mem \
 	tests/unit/test_message \
 	tests/unit/test_options \
+	tests/unit/test_packed \
 	tests/unit/test_priv \
 	tests/unit/test_region \
 	tests/unit/test_session \
@@ -59,6 +60,9 @@ tests_unit_test_options_SOURCES = tests/unit/test_options.c \
 	daemon/region.c daemon/region.h \
 	daemon/size.c daemon/size.h
 tests_unit_test_options_LDADD = daemon/libshmemd.a $(unit_ldadd)
+
+tests_unit_test_packed_CFLAGS = $(unit_cflags)
+tests_unit_test_packed_LDADD = $(unit_ldadd)
 
 tests_unit_test_priv_CFLAGS = $(unit_cflags)
 tests_unit_test_priv_LDADD = daemon/libshmemd.a $(unit_ldadd)

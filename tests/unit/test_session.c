@@ -193,7 +193,8 @@ features_are_the_devices_and_the_sessions(void **state)
 {
 	(void)state;
 	assert_int_equal(get_u64(VUS_GET_FEATURES),
-	    VUS_BIT(0) | VUS_BIT(28) | VUS_BIT(29) | VUS_BIT(30) | VUS_BIT(32));
+	    VUS_BIT(0) | VUS_BIT(28) | VUS_BIT(29) | VUS_BIT(30) | VUS_BIT(32) |
+		VUS_BIT(34) | VUS_BIT(35));
 	assert_int_equal(
 	    get_u64(VUS_GET_PROTOCOL_FEATURES), all_protocol_features());
 	assert_int_equal(get_u64(VUS_GET_QUEUE_NUM), FAKE_RINGS);
@@ -214,7 +215,7 @@ features_that_were_not_offered_are_refused(void **state)
 			    all_protocol_features() | VUS_BIT(bit));
 	}
 	/* What was negotiated before stays. */
-	assert_int_equal(fake->s.state.features, offered);
+	assert_int_equal(fake->s.state.features, fake_features(fake));
 	assert_int_equal(
 	    fake->s.state.protocol_features, all_protocol_features());
 }
@@ -235,7 +236,7 @@ a_feature_that_the_device_needs_is_missed_in_the_log(void **state)
 static void
 features_do_not_change_while_a_ring_runs(void **state)
 {
-	uint64_t all = vus_session_features(&fake->s);
+	uint64_t all = fake_features(fake);
 
 	(void)state;
 	fake_start_ring(fake, 1);
@@ -982,8 +983,7 @@ a_reset_forgets_the_ring(void **state)
 		assert_false(fake->s.state.started);
 		assert_int_equal(get_base(0), 0);
 		/* What was negotiated is not. */
-		assert_int_equal(
-		    fake->s.state.features, vus_session_features(&fake->s));
+		assert_int_equal(fake->s.state.features, fake_features(fake));
 		assert_int_equal(
 		    fake->s.mem.nregions, ids[i] == VUS_SET_OWNER ? 0 : 2);
 		fd_closep(&fd);

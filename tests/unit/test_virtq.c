@@ -84,6 +84,15 @@ expect_no_completion(void)
 	assert_false(driver_complete(&driver, &id, &len));
 }
 
+/* Complete a request that nobody has popped. */
+static void
+push_head(uint16_t head)
+{
+	struct vus_chain c = { .id = head, .slots = 1 };
+
+	vus_virtq_push(&vq, &c, 0);
+}
+
 /* A request of one readable descriptor goes through. */
 static void
 expect_round_trip(unsigned head)
@@ -91,8 +100,8 @@ expect_round_trip(unsigned head)
 	driver_desc(&driver, head, GUEST_AT(0xc0000), 4, 0, 0);
 	driver_offer(&driver, head);
 	assert_int_equal(pop(), VUS_POP_CHAIN);
-	assert_int_equal(chain.head, head);
-	vus_virtq_push(&vq, chain.head, 7);
+	assert_int_equal(chain.id, head);
+	vus_virtq_push(&vq, &chain, 7);
 	expect_completion(head, 7);
 }
 
@@ -285,7 +294,7 @@ a_full_ring_is_served_also_over_the_wrap(void **state)
 		}
 		for (unsigned i = 0; i < NUM; i++) {
 			assert_int_equal(pop(), VUS_POP_CHAIN);
-			vus_virtq_push(&vq, chain.head, i);
+			vus_virtq_push(&vq, &chain, i);
 			expect_completion(i, i);
 		}
 		assert_int_equal(pop(), VUS_POP_EMPTY);
@@ -332,9 +341,9 @@ a_ring_goes_on_from_its_base(void **state)
 	driver_offer(&driver, 3);
 	driver_offer(&driver, 3);
 	assert_int_equal(pop(), VUS_POP_CHAIN);
-	vus_virtq_push(&vq, chain.head, 1);
+	vus_virtq_push(&vq, &chain, 1);
 	assert_int_equal(pop(), VUS_POP_CHAIN);
-	vus_virtq_push(&vq, chain.head, 2);
+	vus_virtq_push(&vq, &chain, 2);
 	assert_int_equal(pop(), VUS_POP_EMPTY);
 	expect_completion(3, 1);
 	expect_completion(3, 2);
@@ -353,7 +362,7 @@ a_chain_has_its_readable_then_its_writable_pieces(void **state)
 	driver_desc(&driver, 0, GUEST_AT(0xd2000), 20, DRIVER_WRITE, 99);
 	driver_offer(&driver, 2);
 	assert_int_equal(pop(), VUS_POP_CHAIN);
-	assert_int_equal(chain.head, 2);
+	assert_int_equal(chain.id, 2);
 	assert_int_equal(chain.nread, 2);
 	assert_int_equal(chain.nwrite, 2);
 	expect_segs(&chain.read[0], 1, 0xc0000, 100);
@@ -387,7 +396,7 @@ a_descriptor_may_end_with_memory_and_not_a_byte_later(void **state)
 	driver_offer(&driver, 0);
 	assert_int_equal(pop(), VUS_POP_CHAIN);
 	expect_segs(chain.read, chain.nread, 2 * GUEST_REGION - 8, 8);
-	vus_virtq_push(&vq, 0, 0);
+	push_head(0);
 	expect_completion(0, 0);
 	driver_desc(&driver, 0, GUEST_AT(2 * GUEST_REGION - 8), 9, 0, 0);
 	expect_bad(0);
@@ -478,7 +487,7 @@ a_loop_is_bad_and_the_longest_chain_is_not(void **state)
 	driver_offer(&driver, 0);
 	assert_int_equal(pop(), VUS_POP_CHAIN);
 	assert_int_equal(chain.nread, NUM);
-	vus_virtq_push(&vq, 0, 0);
+	push_head(0);
 	expect_completion(0, 0);
 	/* And closed to a ring. */
 	driver_desc(&driver, NUM - 1, GUEST_AT(0xc0000), 1, DRIVER_NEXT, 0);
@@ -517,7 +526,7 @@ a_chain_may_have_16_pieces_each_way_and_not_17(void **state)
 		if (extra == 0) {
 			assert_int_equal(chain.nread, VUS_CHAIN_SEGS);
 			assert_int_equal(chain.nwrite, VUS_CHAIN_SEGS);
-			vus_virtq_push(&vq, 0, 0);
+			push_head(0);
 		}
 		expect_completion(0, 0);
 	}
@@ -565,12 +574,12 @@ an_indirect_table_makes_a_chain(void **state)
 		name_table(4, TABLE, 3 * 16, flags);
 		driver_offer(&driver, 4);
 		assert_int_equal(pop(), VUS_POP_CHAIN);
-		assert_int_equal(chain.head, 4);
+		assert_int_equal(chain.id, 4);
 		assert_int_equal(chain.nread, 1);
 		assert_int_equal(chain.nwrite, 1);
 		expect_segs(chain.read, 1, 0xc0000, 8);
 		expect_segs(chain.write, 1, 0xc0010, 8);
-		vus_virtq_push(&vq, chain.head, 8);
+		vus_virtq_push(&vq, &chain, 8);
 		expect_completion(4, 8);
 	}
 }
@@ -647,7 +656,7 @@ an_indirect_table_has_whole_entries_up_to_1024(void **state)
 		}
 		driver_offer(&driver, 0);
 		assert_int_equal(pop(), VUS_POP_CHAIN);
-		vus_virtq_push(&vq, 0, 0);
+		push_head(0);
 		expect_completion(0, 0);
 	}
 }
@@ -661,7 +670,7 @@ an_indirect_table_must_lie_in_one_region(void **state)
 	name_table(0, GUEST_REGION - 16, 16, 0);
 	driver_offer(&driver, 0);
 	assert_int_equal(pop(), VUS_POP_CHAIN);
-	vus_virtq_push(&vq, 0, 0);
+	push_head(0);
 	expect_completion(0, 0);
 	name_table(0, GUEST_REGION - 16, 32, 0);
 	expect_bad(0);
@@ -680,7 +689,7 @@ a_next_index_outside_of_an_indirect_table_is_bad(void **state)
 	entry(1, 0, 0);
 	driver_offer(&driver, 0);
 	assert_int_equal(pop(), VUS_POP_CHAIN);
-	vus_virtq_push(&vq, 0, 0);
+	push_head(0);
 	expect_completion(0, 0);
 	entry(0, DRIVER_NEXT, 2);
 	expect_bad(0);

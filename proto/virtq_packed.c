@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Packed virtqueues, VIRTIO 1.3, 2.8; the promises are in virtq.h. */
+#include "config.h"
+
+#include "virtq_ring.h"
+
+#include <errno.h>
+
+/* Descriptor flags that tell whose turn it is: 2.8.1. */
+#define DESC_AVAIL 0x80U
+#define DESC_USED 0x8000U
+/* Offset of id and flags in a descriptor. */
+#define DESC_LEN 8U
+#define DESC_FLAGS 14U
+
+/* Event suppression structures, 2.8.14: offset and wrap counter, then flags. */
+#define EVENT_OFF_WRAP 0U
+#define EVENT_FLAGS 2U
+#define EVENT_SIZE 4U
+#define EVENT_ENABLE 0U
+#define EVENT_DISABLE 1U
+#define EVENT_DESC 2U
+#define EVENT_WRAP 0x8000U
+
+int
+vus_packed_resolve(struct vus_virtq *vq, const struct vus_mem *mem,
+    uint64_t desc, uint64_t driver, uint64_t device)
+{
+	unsigned char *d =
+	    vus_mem_user(mem, desc, vq->num * sizeof(struct vus_desc));
+	unsigned char *from = vus_mem_user(mem, driver, EVENT_SIZE);
+	unsigned char *to = vus_mem_user(mem, device, EVENT_SIZE);
+
+	if (d == NULL || from == NULL || to == NULL)
+		return -EFAULT;
+	if (!ring_aligned(d, 16) || !ring_aligned(from, 4) ||
+	    !ring_aligned(to, 4) || vq->next >= vq->num || vq->used >= vq->num)
+		return -EINVAL;
+	vq->desc_area = d;
+	vq->avail_area = from;
+	vq->used_area = to;
+	/* Always notify us: what a back-end before us may have asked for is
+	 * of the past. */
+	ring_store16(to + EVENT_FLAGS, EVENT_ENABLE);
+	return 0;
+}
+
+/* 2.8.1.1: available if the bits say this round's, and not used. */
+static bool
+available(const struct vus_virtq *vq)
+{
+	uint16_t flags = ring_load16_acquire(
+	    vq->desc_area + (size_t)vq->next * sizeof(struct vus_desc) +
+	    DESC_FLAGS);
+
+	return ((flags & DESC_AVAIL) != 0) == vq->next_wrap &&
+	       ((flags & DESC_USED) != 0) != vq->next_wrap;
+}
+
+/* 2.8.7: the entries of an indirect table stand in order; of their flags only
+ * WRITE counts. */
+static const char *
+add_indirect(const struct vus_virtq *vq, const struct vus_mem *mem,
+    struct vus_chain *chain, const struct vus_desc *d)
+{
+	const unsigned char *table;
+	uint32_t entries;
+	const char *why;
+
+	if (!vq->indirect || (d->b & DESC_NEXT))
+		return "an indirect descriptor out of place";
+	why = vus_indirect_table(mem, d->addr, d->len, &table, &entries);
+	for (uint32_t i = 0; why == NULL && i < entries; i++) {
+		struct vus_desc e = ring_load_desc(table, i);
+
+		why = (e.b & DESC_INDIRECT)
+			  ? "an indirect descriptor out of place"
+			  : vus_chain_add(chain, mem, e.addr, e.len,
+				(e.b & DESC_WRITE) != 0);
+	}
+	return why;
+}
+
+enum vus_pop
+vus_packed_pop(struct vus_virtq *vq, const struct vus_mem *mem,
+    struct vus_chain *chain, const char **why)
+{
+	struct vus_desc d;
+
+	*why = NULL;
+	/* The driver makes a chain available by its first descriptor, when
+	 * the others are there (2.8.21.1). */
+	if (!available(vq))
+		return VUS_POP_EMPTY;
+	/* To the chain's end, also of a bad one: its length has to be known
+	 * to hand it back. */
+	for (chain->slots = 0;;) {
+		if (chain->slots == vq->num) {
+			*why = "a chain without an end";
+			return VUS_POP_BROKEN;
+		}
+		d = ring_load_desc(vq->desc_area, vq->next);
+		chain->slots++;
+		if (++vq->next == vq->num) {
+			vq->next = 0;
+			vq->next_wrap = !vq->next_wrap;
+		}
+		if (*why == NULL)
+			*why = (d.b & DESC_INDIRECT)
+				   ? add_indirect(vq, mem, chain, &d)
+				   : vus_chain_add(chain, mem, d.addr, d.len,
+					 (d.b & DESC_WRITE) != 0);
+		if (!(d.b & DESC_NEXT))
+			break;
+	}
+	/* The buffer's id stands in its last descriptor: 2.8.6. */
+	chain->id = d.a;
+	if (*why == NULL)
+		return VUS_POP_CHAIN;
+	vus_packed_push(vq, chain, 0);
+	return VUS_POP_BAD;
+}
+
+void
+vus_packed_push(
+    struct vus_virtq *vq, const struct vus_chain *chain, uint32_t len)
+{
+	unsigned char *at =
+	    vq->desc_area + (size_t)vq->used * sizeof(struct vus_desc);
+	struct {
+		uint32_t len;
+		uint16_t id;
+	} result = { htole32(len), htole16(chain->id) };
+	uint16_t flags = 0;
+
+	memcpy(at + DESC_LEN, &result, DESC_FLAGS - DESC_LEN);
+	if (vq->used_wrap)
+		flags = DESC_AVAIL | DESC_USED;
+	if (len != 0)
+		flags |= DESC_WRITE;
+	/* Release: the rest is there before the flags say so (2.8.22.1). */
+	ring_store16_release(at + DESC_FLAGS, flags);
+	vq->used = (uint16_t)(vq->used + chain->slots);
+	if (vq->used >= vq->num) {
+		vq->used = (uint16_t)(vq->used - vq->num);
+		vq->used_wrap = !vq->used_wrap;
+		/* The event index of another round says nothing of this. */
+		vq->signalled_valid = false;
+	}
+}
+
+bool
+vus_packed_arm(struct vus_virtq *vq)
+{
+	/* The device area says "always" since vus_packed_resolve(). */
+	return available(vq);
+}
+
+bool
+vus_packed_should_call(struct vus_virtq *vq)
+{
+	uint16_t old = vq->signalled, event;
+	bool valid = vq->signalled_valid;
+
+	vq->signalled = vq->used;
+	vq->signalled_valid = true;
+	switch (ring_load16_acquire(vq->avail_area + EVENT_FLAGS) & 3U) {
+	case EVENT_DISABLE:
+		return false;
+	case EVENT_DESC:
+		break;
+	default:
+		return true;
+	}
+	if (!vq->event_idx || !valid)
+		return true;
+	event = ring_load16(vq->avail_area + EVENT_OFF_WRAP);
+	if (((event & EVENT_WRAP) != 0) == vq->used_wrap)
+		event = (uint16_t)(event & ~EVENT_WRAP);
+	else
+		event = (uint16_t)((event & ~EVENT_WRAP) - vq->num);
+	return ring_need_event(event, vq->used, old);
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Split virtqueues, VIRTIO 1.3, 2.7; the promises are in virtq.h. */
+#include "config.h"
+
+#include "checked.h"
+#include "virtq_ring.h"
+
+#include <errno.h>
+
+#define AVAIL_NO_INTERRUPT 1U
+
+/* Offsets in the available ring (2.7.6) and the used ring (2.7.8). */
+#define AVAIL_FLAGS 0U
+#define AVAIL_IDX 2U
+#define AVAIL_RING 4U
+#define USED_IDX 2U
+#define USED_RING 4U
+#define USED_ELEM 8U
+
+/* The event index fields follow the rings: 2.7.10. */
+static const unsigned char *
+used_event(const struct vus_virtq *vq)
+{
+	return vq->avail_area + AVAIL_RING + (size_t)vq->num * 2;
+}
+
+static unsigned char *
+avail_event(const struct vus_virtq *vq)
+{
+	return vq->used_area + USED_RING + (size_t)vq->num * USED_ELEM;
+}
+
+int
+vus_split_resolve(struct vus_virtq *vq, const struct vus_mem *mem,
+    uint64_t desc, uint64_t avail, uint64_t used)
+{
+	/* The sizes of 2.7, each with its event index. */
+	uint64_t n = vq->num;
+	unsigned char *d = vus_mem_user(mem, desc, n * sizeof(struct vus_desc));
+	unsigned char *a = vus_mem_user(mem, avail, AVAIL_RING + n * 2 + 2);
+	unsigned char *u =
+	    vus_mem_user(mem, used, USED_RING + n * USED_ELEM + 2);
+
+	if (d == NULL || a == NULL || u == NULL)
+		return -EFAULT;
+	if (!ring_aligned(d, 16) || !ring_aligned(a, 2) ||
+	    !ring_aligned(u, 4) || !checked_power_of_two(n))
+		return -EINVAL;
+	vq->desc_area = d;
+	vq->avail_area = a;
+	vq->used_area = u;
+	vq->used = ring_load16(u + USED_IDX);
+	return 0;
+}
+
+/*
+ * Walk the chain that begins at table[i], of size entries. Stops at an
+ * indirect descriptor, which goes to *indirect (its flags are 0 if there is
+ * none), where the driver may use one.
+ */
+static const char *
+walk(struct vus_chain *chain, const struct vus_mem *mem,
+    const unsigned char *table, uint32_t size, uint32_t i, bool may_indirect,
+    struct vus_desc *indirect)
+{
+	for (uint32_t seen = 0; seen < size; seen++) {
+		struct vus_desc d = ring_load_desc(table, i);
+		const char *why;
+
+		if (d.a & DESC_INDIRECT) {
+			/* 2.7.5.3.1: only where the driver may, not with
+			 * NEXT, and not inside an indirect table. */
+			if (!may_indirect || (d.a & DESC_NEXT))
+				return "an indirect descriptor out of place";
+			*indirect = d;
+			return NULL;
+		}
+		why = vus_chain_add(
+		    chain, mem, d.addr, d.len, (d.a & DESC_WRITE) != 0);
+		if (why != NULL || !(d.a & DESC_NEXT))
+			return why;
+		if (d.b >= size)
+			return "a next index outside of the table";
+		i = d.b;
+	}
+	return "a descriptor loop";
+}
+
+static const char *
+gather(const struct vus_virtq *vq, const struct vus_mem *mem,
+    struct vus_chain *chain)
+{
+	struct vus_desc indirect = { 0 };
+	const unsigned char *table;
+	uint32_t entries;
+	const char *why = walk(chain, mem, vq->desc_area, vq->num, chain->id,
+	    vq->indirect, &indirect);
+
+	if (why != NULL || indirect.a == 0)
+		return why;
+	why = vus_indirect_table(
+	    mem, indirect.addr, indirect.len, &table, &entries);
+	return why != NULL
+		   ? why
+		   : walk(chain, mem, table, entries, 0, false, &indirect);
+}
+
+enum vus_pop
+vus_split_pop(struct vus_virtq *vq, const struct vus_mem *mem,
+    struct vus_chain *chain, const char **why)
+{
+	/* Acquire: the entries up to idx are written before it (2.7.13.3). */
+	uint16_t idx = ring_load16_acquire(vq->avail_area + AVAIL_IDX);
+	uint16_t waiting = (uint16_t)(idx - vq->next);
+
+	if (waiting == 0)
+		return VUS_POP_EMPTY;
+	if (waiting > vq->num) {
+		*why = "the available index is ahead by more than the ring";
+		return VUS_POP_BROKEN;
+	}
+	chain->id = ring_load16(vq->avail_area + AVAIL_RING +
+				(size_t)(vq->next & (vq->num - 1)) * 2);
+	vq->next++;
+	if (chain->id >= vq->num) {
+		*why = "a head outside of the descriptor table";
+		return VUS_POP_BAD;
+	}
+	*why = gather(vq, mem, chain);
+	if (*why == NULL)
+		return VUS_POP_CHAIN;
+	vus_split_push(vq, chain, 0);
+	return VUS_POP_BAD;
+}
+
+void
+vus_split_push(
+    struct vus_virtq *vq, const struct vus_chain *chain, uint32_t len)
+{
+	uint32_t elem[2] = { htole32(chain->id), htole32(len) };
+
+	memcpy(vq->used_area + USED_RING +
+		   (size_t)(vq->used & (vq->num - 1)) * USED_ELEM,
+	    elem, sizeof(elem));
+	vq->used++;
+	/* Release: the entry is there before the index says so (2.7.13.4.1). */
+	ring_store16_release(vq->used_area + USED_IDX, vq->used);
+}
+
+bool
+vus_split_arm(struct vus_virtq *vq)
+{
+	/* Without event index the driver always notifies: the flag in the
+	 * used ring stays as the driver initialised it, 0. */
+	if (vq->event_idx) {
+		ring_store16(avail_event(vq), vq->next);
+		/* Against the driver's store of idx and load of the event. */
+		atomic_thread_fence(memory_order_seq_cst);
+	}
+	return ring_load16_acquire(vq->avail_area + AVAIL_IDX) != vq->next;
+}
+
+bool
+vus_split_should_call(struct vus_virtq *vq)
+{
+	uint16_t old = vq->signalled;
+	bool valid = vq->signalled_valid;
+
+	vq->signalled = vq->used;
+	vq->signalled_valid = true;
+	if (!vq->event_idx)
+		return !(ring_load16(vq->avail_area + AVAIL_FLAGS) &
+			 AVAIL_NO_INTERRUPT);
+	return !valid ||
+	       ring_need_event(ring_load16(used_event(vq)), vq->used, old);
+}
