@@ -329,9 +329,11 @@ take_setup(struct worker *w, struct priv_setup *setup)
 {
 	struct priv_msg msg;
 	int fds[PRIV_REGIONS_MAX];
+	int rc = priv_recv(PRIV_WORKER_FD, PRIV_TO_WORKER, true, &msg, fds);
 
-	if (priv_recv(PRIV_WORKER_FD, PRIV_TO_WORKER, true, &msg, fds) != 1 ||
-	    msg.type != PRIV_SETUP)
+	if (rc == 0)
+		worker_exit(WORKER_EXIT_DONE); /* the supervisor has ended */
+	if (rc != 1 || msg.type != PRIV_SETUP)
 		setup_failed("no setup from the supervisor, or one of "
 			     "another build");
 	*setup = msg.u.setup;
@@ -444,10 +446,12 @@ worker_run(void)
 		setup_failed("sandbox: %s: %s", stage, strerror(-rc));
 
 	msg.u.ready.rules = sandbox_rules();
-	if (priv_send(PRIV_WORKER_FD, PRIV_READY, &msg, NULL, 0) < 0)
-		worker_exit(WORKER_EXIT_SETUP);
 	w->status = WORKER_EXIT_SETUP; /* unless an event says otherwise */
-	(void)event_base_dispatch(w->base);
+	rc = priv_send(PRIV_WORKER_FD, PRIV_READY, &msg, NULL, 0);
+	if (rc == -EPIPE)
+		w->status = WORKER_EXIT_DONE; /* the supervisor has ended */
+	else if (rc == 0)
+		(void)event_base_dispatch(w->base);
 	clean_up(w);
 	worker_exit(w->status);
 }
