@@ -147,6 +147,28 @@ listener_open_fd(struct listener *l, int fd)
 	return 0;
 }
 
+int
+listener_connect(struct listener *l, const char *path)
+{
+	struct sockaddr_un address;
+	AUTO_FD int fd = -1;
+	int rc;
+
+	l->fd = -1;
+	l->path = NULL;
+	rc = make_address(&address, path);
+	if (rc < 0)
+		return rc;
+	/* Not to wait for a front-end whose queue is full. */
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 ||
+	    connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return -errno;
+	l->connected = true;
+	l->fd = fd_steal(&fd);
+	return 0;
+}
+
 void
 listener_close(struct listener *l)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * The socket that front-ends connect to: made at a path, or inherited.
+ * Where front-ends come from: a socket made at a path, or inherited, to which
+ * they connect; or one of theirs to which we do.
  */
 #ifndef LISTENER_H
 #define LISTENER_H
@@ -35,6 +36,14 @@ int listener_open_path(struct listener *l, const char *path)
  * listens nor is connected.
  */
 int listener_open_fd(struct listener *l, int fd)
+    __attribute__((warn_unused_result));
+
+/*
+ * Connect to a front-end that listens at path. Returns 0; -ENOENT,
+ * -ECONNREFUSED or -EAGAIN while it does not listen yet; or another negative
+ * errno.
+ */
+int listener_connect(struct listener *l, const char *path)
     __attribute__((warn_unused_result));
 
 /* Stop listening; unlink the path if it is still our socket. */

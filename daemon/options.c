@@ -26,6 +26,7 @@
 enum option_id {
 	OPT_SOCKET_PATH = 256, /* above every character: no short options */
 	OPT_FD,
+	OPT_CONNECT,
 	OPT_DEVICE,
 	OPT_REGION,
 	OPT_FRONT_END,
@@ -50,6 +51,8 @@ static const struct {
 	    "listen on a UNIX socket made at PATH" },
 	{ "fd", "N", OPT_FD,
 	    "use the inherited socket N, listening or connected" },
+	{ "connect", "PATH", OPT_CONNECT,
+	    "connect to a front-end that listens at PATH" },
 	{ "device", "TYPE", OPT_DEVICE,
 	    "the device: pmem (default), or raw, which has regions\n"
 	    "and nothing else" },
@@ -358,6 +361,9 @@ parse_option(struct options *o, enum option_id option, char *arg)
 		       wrong("--fd=%d: 0 to 2 are standard input, output and "
 			     "error",
 			   o->fd);
+	case OPT_CONNECT:
+		o->connect = arg;
+		return *arg != '\0' || wrong("--connect: a path is missing");
 	case OPT_DEVICE:
 		number_or_error = device_kind_by_name(arg);
 		if (number_or_error < 0)
@@ -503,11 +509,15 @@ check_regions(struct options *o)
 static bool
 check_all(struct options *o)
 {
-	if (o->socket_path == NULL && o->fd < 0)
-		return wrong("--socket-path or --fd is missing: where do "
-			     "front-ends connect?");
-	if (o->socket_path != NULL && o->fd >= 0)
-		return wrong("--socket-path and --fd exclude each other");
+	int ways =
+	    (o->socket_path != NULL) + (o->fd >= 0) + (o->connect != NULL);
+
+	if (ways == 0)
+		return wrong("--socket-path, --fd or --connect is missing: "
+			     "where do front-ends come from?");
+	if (ways > 1)
+		return wrong("--socket-path, --fd and --connect exclude each "
+			     "other");
 	return check_regions(o) && choose_user(o);
 }
 

@@ -19,6 +19,7 @@
 struct options {
 	const char *socket_path; /* or NULL */
 	int fd;			 /* --fd, or -1 */
+	const char *connect;	 /* or NULL */
 	const struct profile *profile;
 	enum device_id device;
 	unsigned nregions;

@@ -44,6 +44,10 @@ static const struct timeval first_ready = { .tv_sec = 10 };
 static const struct timeval grace = { .tv_sec = 1 };
 /* How long accepting rests when descriptors or processes have run out. */
 static const struct timeval rest = { .tv_sec = 1 };
+/* --connect: how long between tries, and how many. QEMU with server=on listens
+ * from its start on; a second is long. */
+static const struct timeval between_tries = { .tv_usec = 250000 };
+#define TRIES_MAX 120U
 /* The pause after a worker that never became ready: first, and at most. */
 #define PAUSE_FIRST 1
 #define PAUSE_MOST 32
@@ -78,6 +82,7 @@ struct supervisor {
 	int status; /* exit status */
 	int pause;  /* seconds before the next start of a spare; 0: none */
 	unsigned conns;
+	unsigned tries; /* of --connect */
 	struct event accept_event, retry_event, deadline_event;
 	struct event term_event, int_event, child_event;
 	struct worker_entry workers[WORKERS_MAX];
@@ -338,6 +343,8 @@ retry_ready(evutil_socket_t fd, short what, void *arg)
 		(void)event_add(&sv->retry_event, &rest);
 	if (sv->open && sv->listener.fd >= 0)
 		(void)event_add(&sv->accept_event, NULL);
+	if (!sv->open && sv->tries != 0)
+		open_door(sv);
 }
 
 /* --- front-ends
@@ -402,24 +409,59 @@ accept_ready(evutil_socket_t listening, short what, void *arg)
 	spare_wanted(sv);
 }
 
-/* The first worker is confined: let front-ends in. */
-static void
-open_door(struct supervisor *sv)
+/* --connect: 0 if we are connected, 1 if it will be tried again, or a negative
+ * errno. */
+static int
+try_to_connect(struct supervisor *sv)
+{
+	int rc = listener_connect(&sv->listener, sv->options->connect);
+
+	if ((rc != -ENOENT && rc != -ECONNREFUSED && rc != -EAGAIN) ||
+	    ++sv->tries == TRIES_MAX)
+		return rc;
+	if (sv->tries == 1)
+		log_info("waiting for a front-end to listen on %s",
+		    sv->options->connect);
+	(void)event_add(&sv->retry_event, &between_tries);
+	return 1;
+}
+
+/* Make or find the socket. As try_to_connect(). */
+static int
+find_door(struct supervisor *sv)
 {
 	const struct options *o = sv->options;
 	int rc;
 
-	(void)event_del(&sv->deadline_event);
-	if (o->fd < 0) {
-		rc = listener_open_path(&sv->listener, o->socket_path);
-		if (rc < 0) {
-			log_error("--socket-path=%s: %s", o->socket_path,
-			    strerror(-rc));
-			finish(sv, EXIT_FAILURE);
-			return;
-		}
-		log_info("listening on %s", o->socket_path);
+	if (o->fd >= 0)
+		return 0;
+	if (o->connect != NULL) {
+		rc = try_to_connect(sv);
+		if (rc < 0)
+			log_error(
+			    "--connect=%s: %s", o->connect, strerror(-rc));
+		return rc;
 	}
+	rc = listener_open_path(&sv->listener, o->socket_path);
+	if (rc < 0)
+		log_error(
+		    "--socket-path=%s: %s", o->socket_path, strerror(-rc));
+	else
+		log_info("listening on %s", o->socket_path);
+	return rc;
+}
+
+/* The first worker is confined: let front-ends in. */
+static void
+open_door(struct supervisor *sv)
+{
+	int rc = find_door(sv);
+
+	(void)event_del(&sv->deadline_event);
+	if (rc < 0)
+		finish(sv, EXIT_FAILURE);
+	if (rc != 0)
+		return;
 	sv->open = true;
 	if (sv->listener.connected) {
 		if (!hand_over(sv, sv->listener.fd))
@@ -621,6 +663,8 @@ check_door(struct supervisor *sv)
 					      : strerror(-rc));
 		return rc;
 	}
+	if (o->connect != NULL)
+		return 0;
 	rc = listener_check_path(o->socket_path);
 	if (rc == -EADDRINUSE)
 		log_error("--socket-path=%s: another program is listening "

@@ -18,6 +18,7 @@ AM_TESTS_ENVIRONMENT = \
 	MALLOC_PERTURB_=85; export MALLOC_PERTURB_;
 
 BATS_TESTS = \
+	tests/client.bats \
 	tests/confinement.bats \
 	tests/dialects.bats \
 	tests/lifecycle.bats \
