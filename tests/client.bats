@@ -4,7 +4,7 @@
 # Client mode: the front-end listens, and we connect.
 
 # What helpers/common.bash sets or reads:
-# shellcheck disable=SC2154,SC2034
+# shellcheck disable=SC2154,SC2034,SC2030,SC2031
 
 load helpers/common
 
@@ -25,7 +25,7 @@ PY
 }
 
 start_client() {
-    "$SHMEMD" --worker="$SHMEMD_WORKER" --connect="$socket" --region=shmid=0,size=4M,name=test "$@" >>"$log" 2>&1 3>&- &
+    "$SHMEMD" --worker="$SHMEMD_WORKER" --connect="$socket" --region=shmid=0,size=4M,name=test >>"$log" 2>&1 3>&- &
     daemon_pid=$!
 }
 
