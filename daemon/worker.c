@@ -73,21 +73,38 @@ static_assert((int)LOG_ERROR == (int)VUS_LOG_ERR &&
 		  (int)LOG_DEBUG == (int)VUS_LOG_DEBUG,
     "the levels of proto/ are those of the log");
 
+/* Send one line. False if there is no room, or no supervisor, for it. */
+static bool
+send_line(enum vus_log_level level, const char *text)
+{
+	struct priv_msg msg = { .u.log.level = (uint32_t)level };
+
+	(void)snprintf(msg.u.log.text, sizeof(msg.u.log.text), "%s", text);
+	return priv_send(PRIV_WORKER_FD, PRIV_LOG, &msg, NULL, 0) == 0;
+}
+
+/* Own up to lines that had no room. */
+static void
+report_lost(struct worker *w)
+{
+	char text[40];
+
+	if (w->lost == 0)
+		return;
+	(void)snprintf(text, sizeof(text), "%u lines were lost here", w->lost);
+	if (send_line(VUS_LOG_WARN, text))
+		w->lost = 0;
+}
+
+/* A supervisor that is slow or gone must not hold a guest up: lines for which
+ * there is no room are lost, and counted. */
 static void
 worker_log(void *ctx, enum vus_log_level level, const char *text)
 {
 	struct worker *w = ctx;
-	struct priv_msg msg = { .u.log.level = (uint32_t)level };
 
-	/* A supervisor that is slow or gone must not hold a guest up. */
-	if (w->lost != 0) {
-		(void)snprintf(msg.u.log.text, sizeof(msg.u.log.text),
-		    "%u lines were lost here", w->lost);
-		if (priv_send(PRIV_WORKER_FD, PRIV_LOG, &msg, NULL, 0) == 0)
-			w->lost = 0;
-	}
-	(void)snprintf(msg.u.log.text, sizeof(msg.u.log.text), "%s", text);
-	if (priv_send(PRIV_WORKER_FD, PRIV_LOG, &msg, NULL, 0) < 0)
+	report_lost(w);
+	if (!send_line(level, text))
 		w->lost++;
 }
 
@@ -370,6 +387,7 @@ static void
 clean_up(struct worker *w)
 {
 	vus_session_close(&w->session);
+	report_lost(w);
 	for (unsigned i = 0; i < VUS_SHMEM_MAX; i++)
 		if (w->device.shm[i].size != 0)
 			fd_closep(&w->device.shm[i].fd);

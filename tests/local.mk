@@ -2,6 +2,7 @@
 # make check          unit tests (cmocka) and the programs (bats); no network,
 #                     no root, though as root more of it applies
 # make check-guest    real guests under QEMU 11.1; as root, see tests/guest/
+# make check-rust-vmm a front-end on the real crate vhost 0.17; as root
 # make check-valgrind the programs under valgrind (configure --enable-valgrind)
 # make lint           format, static analysis, shell scripts
 
@@ -44,6 +45,14 @@ check-guest: all
 	$(AM_TESTS_ENVIRONMENT) $(BATS) --tap \
 	    $(addprefix $(abs_top_srcdir)/,$(GUEST_TESTS))
 .PHONY: check-guest
+
+RUST_VMM_TESTS = tests/rust-vmm/rust-vmm.bats
+EXTRA_DIST += $(RUST_VMM_TESTS) tests/rust-vmm/Cargo.toml \
+	tests/rust-vmm/build tests/rust-vmm/src
+check-rust-vmm: all
+	$(AM_TESTS_ENVIRONMENT) $(BATS) --tap \
+	    $(addprefix $(abs_top_srcdir)/,$(RUST_VMM_TESTS))
+.PHONY: check-rust-vmm
 
 check-valgrind: all
 	$(AM_TESTS_ENVIRONMENT) unset MALLOC_PERTURB_; \

@@ -1,0 +1,273 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# Copyright the vhost-shmemd authors
+#
+# Front-ends on rust-vmm's vhost crate: the real crate, in a program of ours
+# (src/) that does what virtual machine monitors do, scenario by scenario. What
+# a scenario checks is said in src/scenarios.rs; it panics, and front_end fails,
+# where the daemon does not do its part. No scenario waits longer than 20 s.
+#
+# Making the program, the first time, takes a minute and root: see ./build.
+#
+# shellcheck disable=SC2154 # log and socket come from helpers
+
+bats_require_minimum_version 1.5.0
+top_srcdir=$(cd "${top_srcdir:-$BATS_TEST_DIRNAME/../..}" && pwd)
+
+# Of this one only region_read and region_write are used here; what both have
+# is the second one's.
+# shellcheck source=/dev/null
+source "$top_srcdir/tests/guest/lib.bash"
+load ../helpers/common
+eval "common_$(declare -f setup)"
+eval "common_$(declare -f teardown)"
+
+setup_file() {
+    ((EUID == 0)) || return 0
+    program=$("$BATS_TEST_DIRNAME/build")
+    export program
+}
+
+setup() {
+    ((EUID == 0)) || skip 'needs root, for the chroot that the crates are built in'
+    common_setup
+    expected_warnings=
+}
+
+# The daemon's log: "filter loaded", and no warning but those that the test has
+# named. What common.bash looks for in it comes on top.
+teardown() {
+    ((EUID == 0)) || return 0
+    common_teardown
+    [[ -e $log ]] || return 0
+    log_has 'filter loaded' || fail 'no worker says that its filter is loaded'
+    local warnings
+    warnings=$(grep -E '^vhost-shmemd[^ ]*: (warn|error)' "$log" |
+        grep -vE -- "${expected_warnings:-^$}") || true
+    [[ -z $warnings ]] || fail "the daemon warns without need: $warnings"
+}
+
+# expect_warning REGEX: this test makes the daemon warn like that.
+expect_warning() {
+    expected_warnings=${expected_warnings:+$expected_warnings|}$1
+}
+
+# start [REGION-SIZE]: a daemon with a region named r.
+start() {
+    start_daemon --front-end=rust-vmm "--region=shmid=0,size=${1:-4M},name=r"
+}
+
+# front_end SCENARIO [ARGUMENT...]: a front-end does all of that.
+front_end() {
+    run -0 "$program" "$1" "$socket" "${@:2}"
+}
+
+# assert_log_count REGEX N: the log comes to have just N such lines. The front-end
+# counts for itself; this is what the daemon says of it. Where the machine is
+# busy, a worker's log has room for some ninety lines and loses the rest, so
+# only scenarios that make it say less than that can be counted.
+assert_log_count() {
+    wait_until log_count_is "$@" ||
+        fail "the log has $(grep -cE -- "$1" "$log") lines like this, not $2: $1"
+}
+
+log_count_is() {
+    [[ $(grep -cE -- "$1" "$log") = "$2" ]]
+}
+
+# --- negotiation ------------------------------------------------------------------
+
+@test "a front-end that negotiates as Cloud Hypervisor does works" {
+    start
+    front_end negotiate cloud-hypervisor
+}
+
+@test "with NEED_REPLY from the first message on, as in the crate's tests, a front-end works" {
+    start
+    front_end negotiate crate-tests
+}
+
+@test "a front-end without REPLY_ACK is never acknowledged anything and works" {
+    start
+    front_end negotiate no-reply-ack
+    assert_log_count 'SHMEM_MAP sent' 1
+    assert_log_count 'SHMEM_MAP done' 0
+}
+
+@test "GET_CONFIG answers every range in full and SET_CONFIG changes nothing" {
+    start
+    front_end config $((4 << 20))
+}
+
+@test "GET_SHMEM_CONFIG answers all 256 sizes and the same bytes each time" {
+    start
+    front_end shmem-config $((4 << 20))
+}
+
+@test "GET_SHMEM_CONFIG of a region whose size is not a power of two has that size" {
+    start 6M
+    front_end shmem-config $((6 << 20))
+}
+
+@test "a front-end that does not know SHMEM gets no SHMEM_MAP and is served" {
+    start
+    front_end without-shmem
+    assert_log_count 'SHMEM_MAP' 0
+}
+
+# --- the memory -------------------------------------------------------------------
+
+@test "the front-end sees what the host writes and the host what the front-end writes" {
+    local answer
+    start
+    printf 'from the host' | region_write r 8192
+
+    coproc front_end { exec "$program" shell "$socket" 3>&-; }
+    ask() {
+        [[ -z ${1:-} ]] || printf '%s\n' "$1" >&"${front_end[1]}"
+        read -r -t 10 answer <&"${front_end[0]}"
+    }
+    ask
+    assert_equal "$answer" ready
+    ask 'get 8192 13'
+    assert_equal "$answer" 'from the host'
+    ask 'put 0 from the front-end'
+    assert_equal "$(region_read r 0 18)" 'from the front-end'
+    # While it is mapped, too, and at the very end.
+    printf 'and again' | region_write r $(((4 << 20) - 9))
+    ask "get $(((4 << 20) - 9)) 9"
+    assert_equal "$answer" 'and again'
+    ask flush
+    assert_equal "$answer" 'done'
+
+    # The end of its input is its own end.
+    local pid=$front_end_PID to=${front_end[1]}
+    exec {to}>&-
+    wait "$pid"
+    assert_equal "$(region_read r 0 18)" 'from the front-end'
+}
+
+@test "two front-ends share the memory, and one's end is nothing to the other" {
+    start
+    front_end share
+}
+
+@test "what a front-end wrote is there for the next one, five connections long" {
+    start
+    front_end reconnect
+    assert_equal "$(region_read r 12345 1)" $'\5'
+    assert_log 'conn 5: front-end left'
+}
+
+@test "a front-end may leave before it has served or answered a SHMEM_MAP" {
+    start
+    front_end leave-early
+}
+
+# --- guest memory -----------------------------------------------------------------
+
+@test "a memory table with one region is taken" {
+    start
+    front_end mem-table 1
+}
+
+@test "a memory table with 32 regions is taken, the ring being in the last one" {
+    start
+    front_end mem-table 32
+}
+
+@test "memory tables grow and shrink while the ring is served" {
+    start
+    front_end mem-table-grows
+}
+
+@test "509 memory slots are taken and one more is refused, while the ring is served" {
+    expect_warning 'ADD_MEM_REG refused: no memory slot is left'
+    expect_warning 'REM_MEM_REG refused: no such region'
+    start
+    front_end mem-slots 509
+    assert_log_count 'ADD_MEM_REG refused' 3
+    assert_log_count 'REM_MEM_REG refused' 1
+}
+
+@test "a region that comes back as a memory slot is not mapped again until it is removed" {
+    start
+    front_end own-region-slot
+    assert_log_count 'SHMEM_MAP sent' 2
+}
+
+# --- rings and resets ---------------------------------------------------------------
+
+@test "FLUSH is answered, alone and in batches, direct and indirect, round the ring" {
+    start
+    front_end flush
+    assert_log 'ring 0: FLUSH'
+}
+
+@test "each activation on one connection maps once, the channel arriving last" {
+    start
+    front_end activate-again cloud-hypervisor
+    # Four with a new channel each, one with another, three with the same.
+    assert_log_count 'SHMEM_MAP sent' 8
+}
+
+@test "each activation maps once for a front-end without REPLY_ACK, too" {
+    start
+    front_end activate-again no-reply-ack
+    assert_log_count 'SHMEM_MAP sent' 8
+}
+
+@test "with the channel first, SHMEM_MAP is sent before SET_VRING_ENABLE is answered" {
+    start
+    front_end early-channel
+    assert_log_count 'SHMEM_MAP sent' 3
+}
+
+@test "pause and resume map again and keep the content" {
+    start
+    front_end pause-resume
+    assert_log_count 'SHMEM_MAP sent' 4
+}
+
+@test "a new channel while the device runs gets a SHMEM_MAP, and none is needed to run on" {
+    start
+    front_end new-channel
+    assert_log_count 'SHMEM_MAP sent' 3
+}
+
+@test "after RESET_DEVICE the device is activated again with its content" {
+    start
+    front_end reset-device
+    assert_log_count 'SHMEM_MAP sent' 4
+}
+
+# --- front-ends that answer late, wrong or not at all ---------------------------------
+
+@test "a front-end with one thread can leave its channel unserved for as long as it likes" {
+    start
+    front_end single-threaded
+    assert_log_count 'SHMEM_MAP sent' 4
+    # The answers to the three of before are about nothing any more.
+    assert_log_count 'SHMEM_MAP done' 1
+}
+
+@test "a handler that refuses with an error is logged and served on" {
+    expect_warning 'SHMEM_MAP of shmid 0 refused by the front-end \(-5\)'
+    start
+    front_end refuse 5
+    assert_log_count 'refused by the front-end \(-5\)' 2
+}
+
+@test "the crate's default handler, which answers -ENOSYS, is logged and served on" {
+    expect_warning 'SHMEM_MAP of shmid 0 refused by the front-end \(-38\)'
+    start
+    front_end default-handler
+    assert_log_count 'refused by the front-end \(-38\)' 2
+}
+
+@test "a front-end that never answers a SHMEM_MAP is served through 600 starts" {
+    start
+    # Not all of the 1800 lines need be in the log if the machine is busy.
+    front_end never-answer 600
+    assert_log_count 'SHMEM_MAP done' 0
+}
