@@ -339,6 +339,8 @@ retry_ready(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (sv->ending)
+		return;
 	if (spare_missing(sv) && start_worker(sv) == NULL)
 		(void)event_add(&sv->retry_event, &rest);
 	if (sv->open && sv->listener.fd >= 0)
