@@ -74,6 +74,10 @@ AC_DEFUN([SHMEMD_HARDENING], [
         # _FORTIFY_SOURCE hides accesses from ASan, so it stays off here.
         HARDEN_CFLAGS="$HARDEN_CFLAGS -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
         HARDEN_LDFLAGS="$HARDEN_LDFLAGS -fsanitize=address,undefined"
+        AS_IF([test "x$enable_fuzz" = xyes],
+            [SHMEMD_TRY_CFLAG([HARDEN_CFLAGS], [-fsanitize=fuzzer-no-link])
+            AS_CASE(["$HARDEN_CFLAGS"], [*fuzzer-no-link*], [],
+                [AC_MSG_ERROR([--enable-fuzz needs libFuzzer: CC=clang, and the package libclang-rt-14-dev (Debian) or compiler-rt (Fedora)])])])
     ], [
         # Left to the packager where the packager has chosen already.
         AS_CASE([" $CFLAGS $CPPFLAGS "], [*_FORTIFY_SOURCE*], [],

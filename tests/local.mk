@@ -4,6 +4,8 @@
 # make check-guest    real guests under QEMU 11.1; as root, see tests/guest/
 # make check-rust-vmm a front-end on the real crate vhost 0.17; as root
 # make check-valgrind the programs under valgrind (configure --enable-valgrind)
+# make check-fuzz     the fuzzers, a minute each (configure --enable-fuzz)
+# make coverage       what of proto/ the unit tests reach
 # make lint           format, static analysis, shell scripts
 
 TEST_EXTENSIONS = .bats
@@ -38,6 +40,7 @@ if HAVE_BATS
 TESTS += $(BATS_TESTS)
 endif
 include tests/unit/local.mk
+include tests/fuzz/local.mk
 
 EXTRA_DIST += $(BATS_TESTS) tests/vuctl tests/helpers/common.bash
 
@@ -58,6 +61,11 @@ check-valgrind: all
 	$(AM_TESTS_ENVIRONMENT) unset MALLOC_PERTURB_; \
 	    $(BATS) --tap $(abs_top_srcdir)/tests/valgrind.bats
 .PHONY: check-valgrind
+
+coverage:
+	$(srcdir)/tests/coverage $(builddir)/coverage
+.PHONY: coverage
+EXTRA_DIST += tests/coverage
 
 lint: all
 	$(srcdir)/tests/lint $(builddir)

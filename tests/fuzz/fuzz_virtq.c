@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * The virtqueue walker over hostile memory.
+ *
+ * The input fills guest memory, chooses format, size, features and where the
+ * parts of the ring lie, also over each other; then operations take requests,
+ * complete them and change the memory in between. Each time that the walker
+ * looks an address up, in the middle of a chain, the input may change memory
+ * as well: what was read once must not be read again.
+ *
+ * Guest memory is allocated, so that AddressSanitizer sees each byte that is
+ * touched beyond the end of a region.
+ */
+#include "config.h"
+
+#include "fuzz.h"
+#include "mem.h"
+#include "virtq.h"
+
+#include <endian.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OPS_MAX 300U
+#define REGIONS 4U
+/* Where they lie; the first two follow each other. */
+#define GUEST UINT64_C(0x10000)
+#define USER UINT64_C(0x7f0000000000)
+/* Room for a ring of 32768 entries, which is rare, or for a small one. */
+#define BIG 0x180000U
+#define SMALL 0x2000U
+#define POPS_MAX 64U
+
+enum op {
+	OP_POP,
+	OP_PUSH, /* complete what was popped; else that is done at once */
+	OP_WRITE,
+	OP_DESC,
+	OP_INDEX, /* of the available ring */
+	OP_AVAIL, /* an entry of it */
+	OP_ARM,
+	OP_CALL,
+	OP_COPY,
+	OP_RESOLVE,
+	OP_BASE,
+	OP_CHANGE, /* memory, at a later look-up */
+	OP_DROP,   /* a region */
+	OPS
+};
+
+static struct vus_mem mem;
+static struct run {
+	struct fuzz_input in;
+	struct vus_virtq vq;
+	uint64_t desc, avail, used; /* front-end virtual */
+	bool ready;
+	struct vus_chain chain; /* popped */
+	bool popped;
+	bool by_hand;	/* OP_PUSH completes */
+	unsigned delay; /* look-ups before memory changes; 0: it does not */
+	uint32_t change_at;
+	uint8_t change[16];
+} run;
+
+/* --- guest memory -----------------------------------------------------------
+ */
+
+static void
+add_region(uint64_t size, uint64_t guest_addr)
+{
+	struct vus_mem_region *r = &mem.region[mem.nregions];
+	void *room;
+
+	/* Exactly size bytes, aligned as a mapping is, as far as it matters. */
+	if (posix_memalign(&room, 4096, size) != 0)
+		fuzz_fail("the harness: no memory");
+	memset(room, 0, size);
+	*r = (struct vus_mem_region){
+		.guest_addr = guest_addr,
+		.user_addr = USER + ((uint64_t)mem.nregions << 32),
+		.size = size,
+		.host = room,
+	};
+	mem.nregions++;
+}
+
+static void
+free_regions(void)
+{
+	while (mem.nregions != 0)
+		free(mem.region[--mem.nregions].host);
+}
+
+/* Write to an offset in all of guest memory. */
+static void
+poke(uint64_t at, const void *bytes, size_t len)
+{
+	for (unsigned i = 0; i < mem.nregions; i++) {
+		struct vus_mem_region *r = &mem.region[i];
+
+		if (at >= r->size) {
+			at -= r->size;
+			continue;
+		}
+		if (len > r->size - at)
+			len = (size_t)(r->size - at);
+		memcpy(r->host + at, bytes, len);
+		return;
+	}
+}
+
+/* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+void *__real_vus_mem_guest(
+    const struct vus_mem *m, uint64_t addr, uint64_t *len);
+void *__wrap_vus_mem_guest(
+    const struct vus_mem *m, uint64_t addr, uint64_t *len);
+/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+
+/* The guest writes at this moment. */
+void *
+__wrap_vus_mem_guest(const struct vus_mem *m, uint64_t addr, uint64_t *len)
+{
+	if (run.delay != 0 && --run.delay == 0)
+		poke(run.change_at, run.change, sizeof(run.change));
+	return __real_vus_mem_guest(m, addr, len);
+}
+
+/* --- what has to be
+ * ----------------------------------------------------------- */
+
+static void
+check_segs(const struct vus_seg *segs, unsigned n)
+{
+	FUZZ_CHECK(n <= VUS_CHAIN_SEGS, "%u pieces", n);
+	for (unsigned i = 0; i < n; i++) {
+		bool inside = false;
+
+		FUZZ_CHECK(segs[i].len != 0, "an empty piece");
+		for (unsigned k = 0; k < mem.nregions; k++) {
+			const struct vus_mem_region *r = &mem.region[k];
+
+			if (segs[i].base >= r->host &&
+			    segs[i].base < r->host + r->size)
+				inside = segs[i].len <=
+					 (uint64_t)(r->host + r->size -
+						    segs[i].base);
+		}
+		FUZZ_CHECK(inside, "a piece outside of guest memory");
+	}
+}
+
+static void
+check_chain(const struct vus_chain *chain)
+{
+	check_segs(chain->read, chain->nread);
+	check_segs(chain->write, chain->nwrite);
+	if (run.vq.packed)
+		FUZZ_CHECK(chain->slots >= 1 && chain->slots <= run.vq.num,
+		    "a chain of %u entries", chain->slots);
+	else
+		FUZZ_CHECK(chain->id < run.vq.num, "head %u of %u", chain->id,
+		    run.vq.num);
+}
+
+static void
+check_ring(void)
+{
+	if (run.vq.packed && run.ready)
+		FUZZ_CHECK(run.vq.next < run.vq.num && run.vq.used < run.vq.num,
+		    "entries %u and %u of %u", run.vq.next, run.vq.used,
+		    run.vq.num);
+	FUZZ_CHECK(run.ready == vus_virtq_ready(&run.vq), "ready or not");
+}
+
+/* --- operations
+ * ----------------------------------------------------------------- */
+
+static void
+resolve(void)
+{
+	run.ready = vus_virtq_resolve(
+			&run.vq, &mem, run.desc, run.avail, run.used) == 0;
+	run.popped = false;
+	if (!run.ready)
+		vus_virtq_unresolve(&run.vq);
+}
+
+static void
+complete(uint32_t len)
+{
+	uint16_t used = run.vq.used;
+	bool wrap = run.vq.used_wrap;
+	unsigned slots = run.vq.packed ? run.chain.slots : 1;
+
+	if (!run.popped)
+		return;
+	run.popped = false;
+	vus_virtq_push(&run.vq, &run.chain, len);
+	if (run.vq.packed)
+		FUZZ_CHECK((run.vq.used + run.vq.num - used) % run.vq.num ==
+				   slots % run.vq.num &&
+			       (run.vq.used_wrap != wrap) ==
+				   (used + slots >= run.vq.num),
+		    "entry %u, %u slots on, is %u", used, slots, run.vq.used);
+	else
+		FUZZ_CHECK((uint16_t)(used + 1) == run.vq.used,
+		    "used index %u after %u", run.vq.used, used);
+}
+
+static void
+pop(unsigned max)
+{
+	for (unsigned i = 0; i < max && run.ready; i++) {
+		const char *why = NULL;
+
+		complete(i);
+		switch (vus_virtq_pop(&run.vq, &mem, &run.chain, &why)) {
+		case VUS_POP_CHAIN:
+			check_chain(&run.chain);
+			run.popped = true;
+			if (!run.by_hand)
+				complete(run.chain.nwrite);
+			break;
+		case VUS_POP_EMPTY:
+			return;
+		case VUS_POP_BAD:
+			FUZZ_CHECK(why != NULL, "bad without a reason");
+			break;
+		case VUS_POP_BROKEN:
+			FUZZ_CHECK(why != NULL, "broken without a reason");
+			vus_virtq_unresolve(&run.vq);
+			run.ready = false;
+			return;
+		}
+	}
+}
+
+/* An offset in the region and the region it is in; mostly the ring's. */
+static uint64_t
+any_guest_address(uint8_t how)
+{
+	const struct vus_mem_region *r = &mem.region[0];
+
+	switch (how % 4) {
+	case 0:
+		return r->guest_addr + fuzz_u16(&run.in);
+	case 1: /* near an end */
+		r = &mem.region[how / 4 % REGIONS];
+		return r->guest_addr + r->size - how / 16;
+	case 2:
+		r = &mem.region[how / 4 % REGIONS];
+		return r->guest_addr + fuzz_u8(&run.in);
+	default:
+		return fuzz_u64(&run.in);
+	}
+}
+
+/* One descriptor, in the table or wherever an indirect one may be. */
+static void
+op_desc(void)
+{
+	struct {
+		uint64_t addr;
+		uint32_t len;
+		uint16_t a, b;
+	} d;
+	uint16_t i = fuzz_u16(&run.in), next;
+	uint8_t flags = fuzz_u8(&run.in), len = fuzz_u8(&run.in);
+	uint16_t bits = flags & 7U;
+
+	next = fuzz_u8(&run.in);
+	if (flags & 8)
+		bits |= 0x80;
+	if (flags & 0x10)
+		bits |= 0x8000;
+	if (flags & 0x20)
+		bits ^= run.vq.next_wrap ? 0x80 : 0x8000;
+	d.addr = htole64(any_guest_address(fuzz_u8(&run.in)));
+	d.len = htole32(len < 0xf0 ? len : fuzz_u32(&run.in));
+	d.a = htole16(run.vq.packed ? next : bits);
+	d.b = htole16(run.vq.packed ? bits : next);
+	/* Bit 6: at an offset of 16 times i, wherever the ring is. */
+	if (flags & 0x40)
+		poke(i * 16U, &d, sizeof(d));
+	else
+		poke(run.desc - USER + i % (run.vq.num + 1) * 16U, &d,
+		    sizeof(d));
+}
+
+static void
+op_avail(bool index)
+{
+	uint16_t value = htole16(fuzz_u16(&run.in));
+	uint64_t at = run.avail - USER + 2;
+
+	if (!index && run.vq.num != 0)
+		at += 2 + fuzz_u16(&run.in) % run.vq.num * 2U;
+	poke(at, &value, sizeof(value));
+}
+
+static void
+op_copy(void)
+{
+	unsigned char bytes[64];
+	size_t len = fuzz_u8(&run.in) % (sizeof(bytes) + 1);
+	size_t n;
+
+	if (!run.popped)
+		return;
+	n = vus_chain_read(&run.chain, bytes, len);
+	FUZZ_CHECK(n <= len, "%zu bytes instead of %zu", n, len);
+	memset(bytes + n, 0x55, sizeof(bytes) - n);
+	n = vus_chain_write(&run.chain, bytes, len);
+	FUZZ_CHECK(n <= len, "%zu bytes instead of %zu", n, len);
+}
+
+static void
+step(void)
+{
+	uint8_t bytes[64];
+	uint8_t op = fuzz_u8(&run.in);
+	size_t len;
+	uint32_t at;
+
+	switch ((enum op)((op & 0x7f) % OPS)) {
+	case OP_POP:
+		run.by_hand = (op & 0x80) != 0;
+		pop(run.by_hand ? 1 : POPS_MAX);
+		break;
+	case OP_PUSH:
+		if (run.ready)
+			complete(fuzz_u32(&run.in));
+		break;
+	case OP_WRITE:
+		at = fuzz_u16(&run.in);
+		len = fuzz_u8(&run.in) % (sizeof(bytes) + 1);
+		fuzz_bytes(&run.in, bytes, len);
+		poke(at, bytes, len);
+		break;
+	case OP_DESC:
+		op_desc();
+		break;
+	case OP_INDEX:
+	case OP_AVAIL:
+		op_avail((op & 0x7f) % OPS == OP_INDEX);
+		break;
+	case OP_ARM:
+		if (run.ready)
+			(void)vus_virtq_arm(&run.vq);
+		break;
+	case OP_CALL:
+		if (run.ready)
+			(void)vus_virtq_should_call(&run.vq);
+		break;
+	case OP_COPY:
+		op_copy();
+		break;
+	case OP_RESOLVE:
+		resolve();
+		break;
+	case OP_BASE:
+		vus_virtq_unresolve(&run.vq);
+		if (vus_virtq_set_base(&run.vq, fuzz_u32(&run.in)) < 0)
+			(void)vus_virtq_base(&run.vq);
+		resolve();
+		break;
+	case OP_CHANGE:
+		run.delay = 1U + fuzz_u8(&run.in);
+		run.change_at = fuzz_u16(&run.in);
+		fuzz_bytes(&run.in, run.change, sizeof(run.change));
+		break;
+	case OP_DROP:
+		vus_virtq_unresolve(&run.vq);
+		if (mem.nregions > 1)
+			free(mem.region[--mem.nregions].host);
+		resolve();
+		break;
+	case OPS:
+		break;
+	}
+	check_ring();
+}
+
+/* Where a part of the ring is: in its place, or anywhere. */
+static uint64_t
+place(bool anywhere, uint64_t usual)
+{
+	return USER + (anywhere ? fuzz_u16(&run.in) : usual);
+}
+
+static void
+set_up(void)
+{
+	uint8_t format = fuzz_u8(&run.in), order = fuzz_u8(&run.in);
+	uint8_t where = fuzz_u8(&run.in), extent = fuzz_u8(&run.in);
+	uint32_t num = 1U << order % 16;
+	uint64_t room, stride;
+
+	memset(&run.vq, 0, sizeof(run.vq));
+	vus_virtq_reset(&run.vq);
+	run.vq.packed = (format & 1) != 0;
+	run.vq.event_idx = (format & 2) != 0;
+	run.vq.indirect = (format & 4) != 0;
+	/* Large rings cost much to make. */
+	if (num > 64 && !(format & 0x80))
+		num = 64;
+	if (run.vq.packed && (format & 0x40))
+		num = 1U + fuzz_u16(&run.in) % num;
+	run.vq.num = num;
+	run.popped = false;
+	run.by_hand = false;
+	run.delay = 0;
+
+	room = num <= 64 ? SMALL : BIG;
+	add_region(room - (extent & 0x7f), GUEST);
+	add_region(0x1000, GUEST + mem.region[0].size);
+	add_region(0x100, UINT64_MAX - 0xff);
+	add_region(1, UINT64_C(1) << 32);
+	/* Table, driver and device area one behind the other, the device area
+	 * up to the end of the region exactly if extent says so. */
+	stride = num * 16U;
+	run.desc = place(where & 1, 0);
+	run.avail = place(where & 2, stride);
+	run.used = place(where & 4, stride + 6 + num * 2U + 2);
+	run.used =
+	    (where & 8) ? run.used : run.used - run.used % 4 + (where >> 6);
+	if (extent & 0x80) {
+		run.used = USER + mem.region[0].size -
+			   (run.vq.packed ? 4 : 6 + num * 8U);
+		/* Or a byte or two beyond. */
+		run.used = (run.used + 3) & ~UINT64_C(3);
+	}
+	/* Fill what the ring sees first. */
+	if (where & 0x10) {
+		uint8_t bytes[256];
+
+		fuzz_bytes(&run.in, bytes, sizeof(bytes));
+		for (uint64_t at = 0; at < mem.region[0].size;
+		     at += sizeof(bytes))
+			poke(at, bytes, sizeof(bytes));
+	}
+	resolve();
+	if (where & 0x20) {
+		(void)vus_virtq_set_base(&run.vq, fuzz_u32(&run.in));
+		resolve();
+	}
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	run.in = (struct fuzz_input){ data, size };
+	set_up();
+	for (unsigned i = 0; i < OPS_MAX && run.in.left != 0; i++)
+		step();
+	pop(POPS_MAX);
+	free_regions();
+	return 0;
+}
