@@ -2,9 +2,11 @@
 # What both programs use, then each program. vhost-shmemd does not link
 # proto/libvus.a: it cannot parse what a front-end has sent.
 noinst_LIBRARIES += daemon/libshmemd.a
+daemon_libshmemd_a_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS)
 daemon_libshmemd_a_SOURCES = \
 	daemon/device_kind.c daemon/device_kind.h \
 	daemon/log.c daemon/log.h \
+	daemon/loop.c daemon/loop.h \
 	daemon/priv.c daemon/priv.h \
 	daemon/profile.c daemon/profile.h
 

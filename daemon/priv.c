@@ -5,6 +5,7 @@
 #include "priv.h"
 
 #include "fd.h"
+#include "scm.h"
 
 #include <errno.h>
 #include <string.h>
@@ -39,71 +40,32 @@ fds_of(enum priv_type type, const struct priv_msg *msg)
 	return 0;
 }
 
-#define CONTROL_SIZE CMSG_SPACE(PRIV_REGIONS_MAX * sizeof(int))
-
 int
 priv_send(int sock, enum priv_type type, struct priv_msg *msg, const int *fds,
     unsigned nfds)
 {
-	_Alignas(struct cmsghdr) char control[CONTROL_SIZE] = { 0 };
+	_Alignas(struct cmsghdr) char control[SCM_SPACE(PRIV_REGIONS_MAX)];
 	struct iovec iov = { .iov_base = msg, .iov_len = sizeof(*msg) };
 	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
-	if (fds_of(type, msg) != (int)nfds)
+	if (fds_of(type, msg) != (int)nfds || (fds != NULL) != (nfds != 0))
 		return -EINVAL;
 	msg->version = PRIV_VERSION;
 	msg->type = type;
-	if (nfds != 0) {
-		struct cmsghdr *c;
-
-		mh.msg_control = control;
-		mh.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
-		c = CMSG_FIRSTHDR(&mh);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
-	}
+	if (fds != NULL)
+		scm_attach(&mh, control, fds, nfds);
 	do
 		n = sendmsg(sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : 0;
 }
 
-/* Move the received descriptors to fds. Returns how many there are; the room
- * in the control buffer is what there is in fds. */
-static unsigned
-take_fds(struct msghdr *mh, int fds[static PRIV_REGIONS_MAX])
-{
-	unsigned total = 0;
-
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c != NULL;
-	     c = CMSG_NXTHDR(mh, c)) {
-		size_t n;
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (size_t i = 0; i < n; i++) {
-			int fd;
-
-			memcpy(
-			    &fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if (total < PRIV_REGIONS_MAX)
-				fds[total++] = fd;
-			else
-				fd_closep(&fd);
-		}
-	}
-	return total;
-}
-
 int
 priv_recv(int sock, enum priv_way way, bool wait, struct priv_msg *msg,
     int fds[static PRIV_REGIONS_MAX])
 {
-	_Alignas(struct cmsghdr) char control[CONTROL_SIZE];
+	_Alignas(struct cmsghdr) char control[SCM_SPACE(PRIV_REGIONS_MAX)];
 	struct iovec iov = { .iov_base = msg, .iov_len = sizeof(*msg) };
 	struct msghdr mh = {
 		.msg_iov = &iov,
@@ -122,14 +84,14 @@ priv_recv(int sock, enum priv_way way, bool wait, struct priv_msg *msg,
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	nfds = take_fds(&mh, fds);
+	nfds = scm_detach(&mh, fds, PRIV_REGIONS_MAX);
 	if ((size_t)n == sizeof(*msg) &&
 	    (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 &&
 	    msg->version == PRIV_VERSION && msg->type >= PRIV_SETUP &&
 	    msg->type < PRIV_TYPE_END && ways[msg->type] == way &&
 	    fds_of(msg->type, msg) == (int)nfds)
 		return 1;
-	for (unsigned i = 0; i < nfds; i++)
+	for (unsigned i = 0; i < PRIV_REGIONS_MAX; i++)
 		fd_closep(&fds[i]);
 	/* A packet of no bytes looks like the end, and is treated so. */
 	return n == 0 ? 0 : -EBADMSG;

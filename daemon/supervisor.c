@@ -15,6 +15,7 @@
 #include "fd.h"
 #include "listener.h"
 #include "log.h"
+#include "loop.h"
 #include "priv.h"
 #include "spawn.h"
 #include "worker.h"
@@ -682,20 +683,6 @@ check_door(struct supervisor *sv)
 	return rc;
 }
 
-static struct event_base *
-make_event_base(void)
-{
-	struct event_config *config = event_config_new();
-	struct event_base *base = NULL;
-
-	if (config != NULL &&
-	    event_config_set_flag(config,
-		EVENT_BASE_FLAG_IGNORE_ENV | EVENT_BASE_FLAG_NOLOCK) == 0)
-		base = event_base_new_with_config(config);
-	event_config_free(config);
-	return base;
-}
-
 static int
 add_events(struct supervisor *sv)
 {
@@ -754,7 +741,7 @@ supervisor_run(const struct options *options)
 		    PACKAGE_VERSION,
 		    options->change_ids ? "root" : "an ordinary user",
 		    options->user);
-		sv.base = make_event_base();
+		sv.base = loop_new();
 		if (sv.base != NULL && add_events(&sv) == 0 &&
 		    start_worker(&sv) != NULL)
 			(void)event_base_dispatch(sv.base);

@@ -15,6 +15,7 @@
 #include "device_kind.h"
 #include "fd.h"
 #include "log.h"
+#include "loop.h"
 #include "pmem.h"
 #include "priv.h"
 #include "profile.h"
@@ -365,23 +366,6 @@ take_setup(struct worker *w, struct priv_setup *setup)
 	}
 }
 
-static struct event_base *
-make_event_base(void)
-{
-	struct event_config *config = event_config_new();
-	struct event_base *base = NULL;
-
-	/* Environment variables may choose another back-end, and with it
-	 * other system calls than the filter knows. */
-	if (config != NULL &&
-	    event_config_set_flag(config,
-		EVENT_BASE_FLAG_IGNORE_ENV | EVENT_BASE_FLAG_NOLOCK) == 0 &&
-	    event_config_require_features(config, EV_FEATURE_O1) == 0)
-		base = event_base_new_with_config(config);
-	event_config_free(config);
-	return base;
-}
-
 /* Close all that was opened: what valgrind finds open then was lost. */
 static void
 clean_up(struct worker *w)
@@ -444,7 +428,7 @@ worker_run(void)
 	host.verbosity = (enum vus_log_level)setup.log_level;
 	vus_session_init(&w->session, &w->device, &dialect, &host);
 
-	w->base = make_event_base();
+	w->base = loop_new();
 	if (w->base == NULL)
 		setup_failed("no event loop");
 	(void)event_assign(&w->priv_event, w->base, PRIV_WORKER_FD,

@@ -8,6 +8,7 @@
 #include "channel.h"
 
 #include "fd.h"
+#include "scm.h"
 
 #include <errno.h>
 #include <string.h>
@@ -68,28 +69,18 @@ static bool
 keep_fds(struct vus_chan *chan, struct msghdr *mh, size_t before)
 {
 	size_t owner = last_start(chan);
-	bool fits = true;
+	int got[VUS_FDS_MAX];
+	unsigned n = scm_detach(mh, got, VUS_FDS_MAX);
+	bool fits = n <= VUS_FDS_MAX;
 
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c != NULL;
-	     c = CMSG_NXTHDR(mh, c)) {
-		unsigned n;
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+	for (unsigned i = 0; i < n && i < VUS_FDS_MAX; i++) {
+		if (owner < before || chan->nfds == 2 * VUS_FDS_MAX) {
+			fd_closep(&got[i]);
+			fits = false;
 			continue;
-		n = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-		for (unsigned i = 0; i < n; i++) {
-			int fd;
-
-			memcpy(
-			    &fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if (owner < before || chan->nfds == 2 * VUS_FDS_MAX) {
-				fd_closep(&fd);
-				fits = false;
-				continue;
-			}
-			chan->fds[chan->nfds] = fd;
-			chan->fd_owner[chan->nfds++] = owner;
 		}
+		chan->fds[chan->nfds] = got[i];
+		chan->fd_owner[chan->nfds++] = owner;
 	}
 	return fits;
 }
@@ -97,8 +88,7 @@ keep_fds(struct vus_chan *chan, struct msghdr *mh, size_t before)
 enum vus_chan_status
 vus_chan_fill(struct vus_chan *chan)
 {
-	_Alignas(
-	    struct cmsghdr) char control[CMSG_SPACE(VUS_FDS_MAX * sizeof(int))];
+	_Alignas(struct cmsghdr) char control[SCM_SPACE(VUS_FDS_MAX)];
 	struct iovec iov = {
 		.iov_base = chan->in + chan->in_len,
 		.iov_len = sizeof(chan->in) - chan->in_len,
@@ -207,7 +197,7 @@ vus_chan_send(struct vus_chan *chan, uint32_t request, uint32_t flags,
 		.flags = flags | VUS_VERSION,
 		.size = (uint32_t)len,
 	};
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+	_Alignas(struct cmsghdr) char control[SCM_SPACE(1)];
 	struct iovec iov = { .iov_base = chan->out };
 	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
@@ -218,18 +208,8 @@ vus_chan_send(struct vus_chan *chan, uint32_t request, uint32_t flags,
 	if (len != 0)
 		memcpy(chan->out + HEADER_SIZE, payload, len);
 	iov.iov_len = HEADER_SIZE + len;
-	if (pass_fd >= 0) {
-		struct cmsghdr *c;
-
-		memset(control, 0, sizeof(control));
-		mh.msg_control = control;
-		mh.msg_controllen = sizeof(control);
-		c = CMSG_FIRSTHDR(&mh);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &pass_fd, sizeof(int));
-	}
+	if (pass_fd >= 0)
+		scm_attach(&mh, control, &pass_fd, 1);
 	n = send_once(chan->fd, &mh);
 	if (n < 0 && (errno != EAGAIN || pass_fd >= 0))
 		return -errno;

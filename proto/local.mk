@@ -9,6 +9,7 @@ proto_libvus_a_SOURCES = \
 	proto/map.c proto/map.h \
 	proto/mem.c proto/mem.h \
 	proto/message.c \
+	proto/scm.h \
 	proto/session.c proto/session.h \
 	proto/virtq.c proto/virtq.h \
 	proto/virtq_packed.c \

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* The event loop of either program; see loop.h. */
+#include "config.h"
+
+#include "loop.h"
+
+#include <event2/event.h>
+#include <stddef.h>
+
+struct event_base *
+loop_new(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+
+	/* O(1) is epoll, and not select or poll. */
+	if (config != NULL &&
+	    event_config_set_flag(config,
+		EVENT_BASE_FLAG_IGNORE_ENV | EVENT_BASE_FLAG_NOLOCK) == 0 &&
+	    event_config_require_features(config, EV_FEATURE_O1) == 0)
+		base = event_base_new_with_config(config);
+	if (config != NULL)
+		event_config_free(config);
+	return base;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Descriptors that travel beside a message's bytes: SCM_RIGHTS, unix(7).
+ */
+#ifndef SCM_H
+#define SCM_H
+
+#include "fd.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+/* Bytes of an aligned control buffer for n descriptors. */
+#define SCM_SPACE(n) CMSG_SPACE((n) * sizeof(int))
+
+/* Attach n descriptors, at least one, to a message that is to be sent. They
+ * stay the caller's. control has SCM_SPACE(n) bytes and outlives *mh. */
+static inline void
+scm_attach(struct msghdr *mh, void *control, const int *fds, unsigned n)
+{
+	struct cmsghdr *c;
+
+	memset(control, 0, SCM_SPACE(n));
+	mh->msg_control = control;
+	mh->msg_controllen = SCM_SPACE(n);
+	c = CMSG_FIRSTHDR(mh);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(n * sizeof(int));
+	memcpy(CMSG_DATA(c), fds, n * sizeof(int));
+}
+
+/*
+ * Take the descriptors of a received message, up to max of them, into fds:
+ * the caller's now. Closes those beyond. Returns how many had come.
+ */
+static inline unsigned
+scm_detach(struct msghdr *mh, int *fds, unsigned max)
+{
+	unsigned total = 0;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c != NULL;
+	     c = CMSG_NXTHDR(mh, c)) {
+		size_t n;
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < n; i++, total++) {
+			int fd;
+
+			memcpy(
+			    &fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+			if (total < max)
+				fds[total] = fd;
+			else
+				fd_closep(&fd);
+		}
+	}
+	return total;
+}
+
+#endif
