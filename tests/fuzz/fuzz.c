@@ -327,11 +327,12 @@ fuzz_send(
 	static unsigned char none;
 	_Alignas(struct cmsghdr) static unsigned char
 	    control[CMSG_SPACE(FUZZ_FDS_MAX * sizeof(int))];
-	/* The kernel only reads them. */
-	struct iovec iov = {
-		.iov_base = len == 0 ? &none : (void *)(uintptr_t)bytes,
-		.iov_len = len,
-	};
+	/* The kernel only reads them: the union takes off the const. */
+	union {
+		const void *in;
+		void *out;
+	} payload = { .in = len == 0 ? &none : bytes };
+	struct iovec iov = { .iov_base = payload.out, .iov_len = len };
 	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	if (nfds != 0) {

@@ -194,7 +194,7 @@ op_round(void)
 	fits =
 	    nfds == fds_of(&msg) &&
 	    (type != PRIV_REGIONS || (nfds != 0 && nfds <= PRIV_REGIONS_MAX));
-	rc = priv_send(pair[1], type, &msg, fds, nfds);
+	rc = priv_send(pair[1], type, &msg, nfds != 0 ? fds : NULL, nfds);
 	FUZZ_CHECK(fits ? rc == 0 : rc == -EINVAL,
 	    "priv_send returned %d for %u descriptors", rc, nfds);
 	expected = goes(type, way ? PRIV_TO_WORKER : PRIV_TO_SUPERVISOR);

@@ -590,7 +590,7 @@ op_answer(void)
 static unsigned char *
 ring_at(unsigned ring, unsigned part)
 {
-	return run.ram + ring % VUS_RINGS_MAX * RING_STRIDE + part;
+	return run.ram + (size_t)(ring % VUS_RINGS_MAX) * RING_STRIDE + part;
 }
 
 static void
@@ -642,7 +642,7 @@ any_address(unsigned ring, uint8_t how)
 	case 6: /* the end of the guest */
 		return GUEST + KIND_RAM_0_SIZE + KIND_RAM_1_SIZE - how;
 	default:
-		return base + 16U * how; /* an indirect table */
+		return base + UINT64_C(16) * how; /* an indirect table */
 	}
 }
 
@@ -680,7 +680,7 @@ op_offer(void)
 	unsigned idx = get16(avail + 2);
 
 	if (num != 0 && num <= RING_SMALL)
-		put16(avail + 4 + (idx & (num - 1)) * 2U, head);
+		put16(avail + 4 + (size_t)(idx & (num - 1)) * 2, head);
 	put16(avail + 2, idx + n);
 }
 
@@ -791,10 +791,11 @@ step(void)
 		op_kick();
 		break;
 	case OP_READ:
-		fuzz_drain(run.front, fuzz_u8(&run.in) * 32U);
-		some = fuzz_u8(&run.in) * 32U;
+		some = fuzz_u8(&run.in);
+		fuzz_drain(run.front, some * 32);
+		some = fuzz_u8(&run.in);
 		if (run.channel >= 0)
-			fuzz_drain(run.channel, some);
+			fuzz_drain(run.channel, some * 32);
 		break;
 	case OP_SPURIOUS:
 		op_spurious();

@@ -281,10 +281,10 @@ op_desc(void)
 	d.b = htole16(run.vq.packed ? bits : next);
 	/* Bit 6: at an offset of 16 times i, wherever the ring is. */
 	if (flags & 0x40)
-		poke(i * 16U, &d, sizeof(d));
+		poke((uint64_t)i * 16, &d, sizeof(d));
 	else
-		poke(run.desc - USER + i % (run.vq.num + 1) * 16U, &d,
-		    sizeof(d));
+		poke(run.desc - USER + (uint64_t)(i % (run.vq.num + 1)) * 16,
+		    &d, sizeof(d));
 }
 
 static void
@@ -418,10 +418,10 @@ set_up(void)
 	add_region(1, UINT64_C(1) << 32);
 	/* Table, driver and device area one behind the other, the device area
 	 * up to the end of the region exactly if extent says so. */
-	stride = num * 16U;
+	stride = (uint64_t)num * 16;
 	run.desc = place(where & 1, 0);
 	run.avail = place(where & 2, stride);
-	run.used = place(where & 4, stride + 6 + num * 2U + 2);
+	run.used = place(where & 4, stride + (uint64_t)num * 2 + 8);
 	run.used =
 	    (where & 8) ? run.used : run.used - run.used % 4 + (where >> 6);
 	if (extent & 0x80) {
