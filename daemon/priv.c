@@ -49,11 +49,11 @@ priv_send(int sock, enum priv_type type, struct priv_msg *msg, const int *fds,
 	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
-	if (fds_of(type, msg) != (int)nfds || (fds != NULL) != (nfds != 0))
+	if (fds_of(type, msg) != (int)nfds || (nfds != 0 && fds == NULL))
 		return -EINVAL;
 	msg->version = PRIV_VERSION;
 	msg->type = type;
-	if (fds != NULL)
+	if (nfds != 0 && fds != NULL)
 		scm_attach(&mh, control, fds, nfds);
 	do
 		n = sendmsg(sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -87,8 +87,8 @@ struct priv_msg {
 
 /*
  * Send a message of this type, the rest of *msg filled in, with the
- * descriptors that it has to carry, which stay the caller's; fds is NULL if
- * there are none. Does not block.
+ * descriptors that it has to carry, which stay the caller's; fds may be
+ * NULL if there are none. Does not block.
  * Returns 0 or a negative errno: -EAGAIN if there is no room now, -EINVAL for
  * a wrong number of descriptors.
  */
