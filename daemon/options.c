@@ -140,8 +140,7 @@ print_capabilities(void)
 		     "}\n");
 }
 
-/* --- regions and their sizes
- * ------------------------------------------------------- */
+/* --- regions and their sizes --------------------------------------------- */
 
 static bool
 parse_size(const char *text, uint64_t *size)
@@ -210,8 +209,7 @@ check_sum(const struct options *o)
 	    o->profile->name, has, works);
 }
 
-/* --- single options
- * ---------------------------------------------------------------- */
+/* --- single options ------------------------------------------------------ */
 
 static bool
 parse_number(
@@ -414,8 +412,7 @@ parse_option(struct options *o, enum option_id option, char *arg)
 	return false;
 }
 
-/* --- the whole
- * --------------------------------------------------------------------- */
+/* --- the whole ----------------------------------------------------------- */
 
 /* Find the user that workers run as. */
 static bool

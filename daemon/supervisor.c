@@ -138,8 +138,7 @@ who(const struct worker_entry *w)
 	return text;
 }
 
-/* --- messages of workers
- * ------------------------------------------------------- */
+/* --- messages of workers ------------------------------------------------- */
 
 static void
 report_swallowed(struct worker_entry *w)
@@ -240,8 +239,7 @@ worker_ready(evutil_socket_t chan, short what, void *arg)
 	}
 }
 
-/* --- starting workers
- * ------------------------------------------------------------ */
+/* --- starting workers ---------------------------------------------------- */
 
 static int
 send_setup(const struct supervisor *sv, int chan)
@@ -350,8 +348,7 @@ retry_ready(evutil_socket_t fd, short what, void *arg)
 		open_door(sv);
 }
 
-/* --- front-ends
- * ------------------------------------------------------------------- */
+/* --- front-ends ---------------------------------------------------------- */
 
 /* Hand a front-end's connection, which stays the caller's, to a worker. */
 static bool
@@ -477,8 +474,7 @@ open_door(struct supervisor *sv)
 	(void)event_add(&sv->accept_event, NULL);
 }
 
-/* --- the end of workers
- * ---------------------------------------------------------- */
+/* --- the end of workers -------------------------------------------------- */
 
 /* What a signal that ends a worker tells an operator. */
 static const char *
@@ -572,8 +568,7 @@ child_ready(evutil_socket_t signo, short what, void *arg)
 				worker_ended(sv, &sv->workers[i], status);
 }
 
-/* --- the end
- * ------------------------------------------------------------------------ */
+/* --- the end ------------------------------------------------------------- */
 
 static void
 deadline_ready(evutil_socket_t fd, short what, void *arg)
@@ -620,9 +615,7 @@ end_ready(evutil_socket_t signo, short what, void *arg)
 		finish(sv, EXIT_SUCCESS);
 }
 
-/* --- start
- * ---------------------------------------------------------------------------
- */
+/* --- start --------------------------------------------------------------- */
 
 static int
 make_regions(struct supervisor *sv)

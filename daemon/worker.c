@@ -65,8 +65,7 @@ worker_exit(enum worker_exit_status status)
 	_exit((int)status);
 }
 
-/* --- log ---------------------------------------------------------------------
- */
+/* --- log ----------------------------------------------------------------- */
 
 static_assert((int)LOG_ERROR == (int)VUS_LOG_ERR &&
 		  (int)LOG_WARN == (int)VUS_LOG_WARN &&
@@ -122,8 +121,7 @@ setup_failed(const char *format, ...)
 	worker_exit(WORKER_EXIT_SETUP);
 }
 
-/* --- the session's events
- * ------------------------------------------------------- */
+/* --- the session's events ------------------------------------------------ */
 
 /* Leave the event loop, and then the program. */
 static void
@@ -287,8 +285,7 @@ worker_watch(void *ctx, enum vus_watch what, unsigned ring, int fd)
 		    "a descriptor of the front-end cannot be watched");
 }
 
-/* --- the supervisor's messages
- * ----------------------------------------------------- */
+/* --- the supervisor's messages ------------------------------------------- */
 
 static void
 connect_front_end(struct worker *w, int fd)

@@ -104,8 +104,7 @@ payload_u64(const struct vus_msg *msg)
 	return value;
 }
 
-/* --- features and ownership ------------------------------------------------
- */
+/* --- features and ownership ---------------------------------------------- */
 
 static enum verdict
 on_get_features(struct vus_session *s, struct vus_msg *msg)
@@ -248,8 +247,7 @@ on_get_status(struct vus_session *s, struct vus_msg *msg)
 	return reply_u64(s, msg, s->state.status);
 }
 
-/* --- configuration space ---------------------------------------------------
- */
+/* --- configuration space ------------------------------------------------- */
 
 /* The range that a GET_CONFIG or SET_CONFIG names. False if it cannot be. */
 static bool
@@ -287,8 +285,7 @@ on_set_config(struct vus_session *s, struct vus_msg *msg)
 	return DONE;
 }
 
-/* --- guest memory ----------------------------------------------------------
- */
+/* --- guest memory -------------------------------------------------------- */
 
 /* The table has changed: rings may lie elsewhere, our regions be in it. */
 static void
@@ -359,8 +356,7 @@ on_rem_mem_reg(struct vus_session *s, struct vus_msg *msg)
 	return DONE;
 }
 
-/* --- rings ------------------------------------------------------------------
- */
+/* --- rings --------------------------------------------------------------- */
 
 static struct vus_wire_vring_state
 payload_state(const struct vus_msg *msg)
@@ -527,8 +523,7 @@ on_set_vring_err(struct vus_session *s, struct vus_msg *msg)
 	return replace_event_fd(s, msg, &s->ring[payload_ring(msg)].err_fd);
 }
 
-/* --- shared memory regions ---------------------------------------------------
- */
+/* --- shared memory regions ----------------------------------------------- */
 
 static enum verdict
 on_set_backend_req_fd(struct vus_session *s, struct vus_msg *msg)
@@ -547,8 +542,7 @@ on_get_shmem_config(struct vus_session *s, struct vus_msg *msg)
 	return reply(s, msg, &s->shmem_config, s->shmem_config_len);
 }
 
-/* --- the table
- * ---------------------------------------------------------------- */
+/* --- the table ----------------------------------------------------------- */
 
 #define ROW(request) [VUS_##request] = { .name = #request
 #define SIZE(n) .min_size = (n), .max_size = (n)

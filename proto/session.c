@@ -110,7 +110,7 @@ vus_session_set_backend(struct vus_session *s, int fd)
 		vus_map_start(s);
 }
 
-/* --- rings ---------------------------------------------------------------- */
+/* --- rings --------------------------------------------------------------- */
 
 /* Watch the ring's kick descriptor, or not any more. */
 static void
@@ -275,7 +275,7 @@ ring_serve(struct vus_session *s, unsigned index)
 		vus_notify(ring->call_fd);
 }
 
-/* --- the host's calls ----------------------------------------------------- */
+/* --- the host's calls ---------------------------------------------------- */
 
 /* A ring that is served and has nothing to tell us when. */
 static bool

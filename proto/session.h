@@ -166,7 +166,7 @@ enum vus_next vus_session_kicked(struct vus_session *s, unsigned ring)
 enum vus_next vus_session_work(struct vus_session *s)
     __attribute__((warn_unused_result));
 
-/* --- for the modules of proto/ and for devices -------------------------- */
+/* --- for the modules of proto/ and for devices --------------------------- */
 
 /* Whether a protocol feature was negotiated. */
 static inline bool

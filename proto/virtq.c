@@ -113,8 +113,7 @@ vus_virtq_should_call(struct vus_virtq *vq)
 	    vq);
 }
 
-/* --- chains
- * -------------------------------------------------------------------- */
+/* --- chains -------------------------------------------------------------- */
 
 const char *
 vus_chain_add(struct vus_chain *chain, const struct vus_mem *mem, uint64_t addr,

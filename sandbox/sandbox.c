@@ -23,8 +23,7 @@ sandbox_close_fds(int first)
 	return 0;
 }
 
-/* --- session ----------------------------------------------------------------
- */
+/* --- session ------------------------------------------------------------- */
 
 static int
 enter_session(const struct sandbox_policy *policy)
@@ -37,8 +36,7 @@ enter_session(const struct sandbox_policy *policy)
 	return chdir("/") < 0 ? -errno : 0;
 }
 
-/* --- ids and capabilities
- * ------------------------------------------------------ */
+/* --- ids and capabilities ------------------------------------------------ */
 
 static int
 enter_ids(const struct sandbox_policy *policy)
@@ -70,8 +68,7 @@ enter_ids(const struct sandbox_policy *policy)
 	return 0;
 }
 
-/* --- limits
- * --------------------------------------------------------------------- */
+/* --- limits -------------------------------------------------------------- */
 
 static int
 limit(__rlimit_resource_t resource, rlim_t value)
@@ -102,8 +99,7 @@ enter_limits(const struct sandbox_policy *policy)
 	return rc;
 }
 
-/* --- privs
- * ----------------------------------------------------------------------- */
+/* --- privs --------------------------------------------------------------- */
 
 static int
 enter_privs(const struct sandbox_policy *policy)
@@ -117,8 +113,7 @@ enter_privs(const struct sandbox_policy *policy)
 	return 0;
 }
 
-/* --- filter
- * ----------------------------------------------------------------------- */
+/* --- filter -------------------------------------------------------------- */
 
 /* The lines of the list, counted: 0 + 1 + 1 ... */
 /* NOLINTNEXTLINE(bugprone-macro-parentheses): they would end the sum */

@@ -36,7 +36,7 @@ int __real_munmap(void *addr, size_t len);
 int __wrap_munmap(void *addr, size_t len);
 /* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 
-/* --- the input ------------------------------------------------------------ */
+/* --- the input ----------------------------------------------------------- */
 
 void
 fuzz_bytes(struct fuzz_input *in, void *to, size_t len)
@@ -86,7 +86,7 @@ fuzz_u64(struct fuzz_input *in)
 	return value;
 }
 
-/* --- the verdict ---------------------------------------------------------- */
+/* --- the verdict --------------------------------------------------------- */
 
 void
 fuzz_fail(const char *format, ...)
@@ -110,7 +110,7 @@ need(int rc, const char *what)
 	return rc;
 }
 
-/* --- the ledger ----------------------------------------------------------- */
+/* --- the ledger ---------------------------------------------------------- */
 
 #define FD_LIMIT 4096
 #define MAPPINGS_MAX 1024
@@ -317,8 +317,7 @@ fuzz_count_after(void)
 	    counted);
 }
 
-/* --- past the ledger -------------------------------------------------------
- */
+/* --- past the ledger ----------------------------------------------------- */
 
 ssize_t
 fuzz_send(
@@ -390,8 +389,7 @@ fuzz_pair(int type, int pair[2])
 	    "socketpair");
 }
 
-/* --- kinds of descriptors --------------------------------------------------
- */
+/* --- kinds of descriptors ------------------------------------------------ */
 
 int fuzz_kind_peer = -1;
 static int kinds[KINDS]; /* those that last for all runs */

@@ -21,7 +21,7 @@
 /* What libFuzzer calls. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* --- the input ------------------------------------------------------------ */
+/* --- the input ----------------------------------------------------------- */
 
 /* Read from front to back; past the end there are zeros. */
 struct fuzz_input {
@@ -35,7 +35,7 @@ uint32_t fuzz_u32(struct fuzz_input *in);
 uint64_t fuzz_u64(struct fuzz_input *in);
 void fuzz_bytes(struct fuzz_input *in, void *to, size_t len);
 
-/* --- the verdict ---------------------------------------------------------- */
+/* --- the verdict --------------------------------------------------------- */
 
 /* Something that must never be has been: say so and abort. */
 void fuzz_fail(const char *format, ...)
@@ -47,7 +47,7 @@ void fuzz_fail(const char *format, ...)
 			fuzz_fail(__VA_ARGS__);                                \
 	} while (0)
 
-/* --- the ledger ----------------------------------------------------------- */
+/* --- the ledger ---------------------------------------------------------- */
 
 /* Called for each message of the code under test, after the system call. */
 struct fuzz_tap {
@@ -78,8 +78,7 @@ unsigned fuzz_mappings(void);
 void fuzz_count_before(void);
 void fuzz_count_after(void);
 
-/* --- what the harness itself does, past the ledger -------------------------
- */
+/* --- what the harness itself does, past the ledger ----------------------- */
 
 /* Most descriptors that the kernel lets a message carry: SCM_MAX_FD. */
 #define FUZZ_FDS_MAX 253U

@@ -21,8 +21,7 @@ static struct fuzz_input in;
 static int pair[2]; /* the supervisor's end, the worker's end */
 static unsigned lines;
 
-/* --- the log, caught on its way out
- * ------------------------------------------- */
+/* --- the log, caught on its way out -------------------------------------- */
 
 /* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 ssize_t __real_write(int fd, const void *bytes, size_t len);
@@ -69,8 +68,7 @@ log_text(struct priv_log *line)
 	    "a line too many or too few");
 }
 
-/* --- the channel
- * ---------------------------------------------------------------- */
+/* --- the channel --------------------------------------------------------- */
 
 /* How many descriptors a message has, written down a second time. */
 static unsigned

@@ -90,7 +90,7 @@ static struct run {
 	int kick[VUS_RINGS_MAX], call[VUS_RINGS_MAX];
 } run;
 
-/* --- the host ------------------------------------------------------------- */
+/* --- the host ------------------------------------------------------------ */
 
 static void
 host_log(void *ctx, enum vus_log_level level, const char *text)
@@ -285,7 +285,7 @@ pump(void)
 	}
 }
 
-/* --- the front-end -------------------------------------------------------- */
+/* --- the front-end ------------------------------------------------------- */
 
 /* Kinds from the input: how many, then each. */
 static unsigned
@@ -584,8 +584,7 @@ op_answer(void)
 	}
 }
 
-/* --- the driver -------------------------------------------------------------
- */
+/* --- the driver ---------------------------------------------------------- */
 
 static unsigned char *
 ring_at(unsigned ring, unsigned part)
@@ -702,8 +701,7 @@ op_full_call(void)
 	(void)!write(run.call[ring], &full, sizeof(full));
 }
 
-/* --- the program
- * -------------------------------------------------------------- */
+/* --- the program --------------------------------------------------------- */
 
 static void
 op_spurious(void)
@@ -815,8 +813,7 @@ step(void)
 		pump();
 }
 
-/* --- a run
- * ---------------------------------------------------------------------- */
+/* --- a run --------------------------------------------------------------- */
 
 static void
 set_up_once(void)

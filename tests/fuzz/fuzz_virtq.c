@@ -62,8 +62,7 @@ static struct run {
 	uint8_t change[16];
 } run;
 
-/* --- guest memory -----------------------------------------------------------
- */
+/* --- guest memory -------------------------------------------------------- */
 
 static void
 add_region(uint64_t size, uint64_t guest_addr)
@@ -125,8 +124,7 @@ __wrap_vus_mem_guest(const struct vus_mem *m, uint64_t addr, uint64_t *len)
 	return __real_vus_mem_guest(m, addr, len);
 }
 
-/* --- what has to be
- * ----------------------------------------------------------- */
+/* --- what has to be ------------------------------------------------------ */
 
 static void
 check_segs(const struct vus_seg *segs, unsigned n)
@@ -172,8 +170,7 @@ check_ring(void)
 	FUZZ_CHECK(run.ready == vus_virtq_ready(&run.vq), "ready or not");
 }
 
-/* --- operations
- * ----------------------------------------------------------------- */
+/* --- operations ---------------------------------------------------------- */
 
 static void
 resolve(void)

@@ -96,8 +96,7 @@ negotiated(unsigned feature)
 	return (m.protocol_features & VUS_BIT(feature)) != 0;
 }
 
-/* --- the state of the device -----------------------------------------------
- */
+/* --- the state of the device --------------------------------------------- */
 
 static void
 look_at_start(void)
@@ -351,8 +350,7 @@ catch_up(void)
 	apply_until(m.s->messages + (m.front ? 1 : 0));
 }
 
-/* --- what the session receives ----------------------------------------------
- */
+/* --- what the session receives ------------------------------------------- */
 
 static enum use
 use_of(int fd)
@@ -446,8 +444,7 @@ received(int sock, const unsigned char *bytes, size_t len, const int *fds,
 	begun->nfds = nfds;
 }
 
-/* --- what it sends ----------------------------------------------------------
- */
+/* --- what it sends ------------------------------------------------------- */
 
 /* Take the next answer that is due, or the next that may be this one. */
 static bool
@@ -609,8 +606,7 @@ not_sent(int sock, int error)
 		m.gone = true;
 }
 
-/* --- the host's side
- * ---------------------------------------------------------- */
+/* --- the host's side ----------------------------------------------------- */
 
 static void
 closing_fd(int fd)

@@ -21,7 +21,7 @@
 
 #define PEER_FDS_MAX 253U /* SCM_MAX_FD, all that Linux takes */
 
-/* --- descriptors ---------------------------------------------------------- */
+/* --- descriptors --------------------------------------------------------- */
 
 unsigned
 count_fds(void)
@@ -83,7 +83,7 @@ same_file(int a, int b)
 	return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-/* --- the front-end's side of a socket ------------------------------------- */
+/* --- the front-end's side of a socket ------------------------------------ */
 
 void
 make_pair(int pair[2])
@@ -192,7 +192,7 @@ peer_sees_end(int fd)
 	return n == 0 || (n < 0 && errno == ECONNRESET);
 }
 
-/* --- a session ------------------------------------------------------------ */
+/* --- a session ----------------------------------------------------------- */
 
 static void
 on_log(void *ctx, enum vus_log_level level, const char *text)

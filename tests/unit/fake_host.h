@@ -20,7 +20,7 @@
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
-/* --- descriptors ---------------------------------------------------------- */
+/* --- descriptors --------------------------------------------------------- */
 
 /* Open descriptors of this process. */
 unsigned count_fds(void);
@@ -37,7 +37,7 @@ int make_eventfd(void);
 /* Whether both descriptors are of the same file. */
 bool same_file(int a, int b);
 
-/* --- the front-end's side of a socket ------------------------------------- */
+/* --- the front-end's side of a socket ------------------------------------ */
 
 /* A stream socketpair, non-blocking; pair[0] is ours, pair[1] the peer's. */
 void make_pair(int pair[2]);
@@ -64,7 +64,7 @@ bool peer_recv(int fd, struct peer_msg *msg);
 /* Whether the other side has closed and nothing is left to read. */
 bool peer_sees_end(int fd);
 
-/* --- a session ------------------------------------------------------------ */
+/* --- a session ----------------------------------------------------------- */
 
 #define FAKE_RINGS 2U
 #define FAKE_REGION_SIZE (UINT64_C(4) << 20)

@@ -21,7 +21,7 @@
 
 #define HEADER sizeof(struct vus_wire_header)
 
-/* --- the kernel, bent ----------------------------------------------------- */
+/* --- the kernel, bent ---------------------------------------------------- */
 
 static unsigned interrupts; /* calls that fail with EINTR from now on */
 static size_t send_limit;   /* bytes that one sendmsg takes; 0: all */
@@ -63,7 +63,7 @@ __wrap_recvmsg(int fd, struct msghdr *mh, int flags)
 	return interrupted() ? -1 : __real_recvmsg(fd, mh, flags);
 }
 
-/* --- the fixture ---------------------------------------------------------- */
+/* --- the fixture --------------------------------------------------------- */
 
 static struct vus_chan chan;
 static struct vus_msg msg;
@@ -137,7 +137,7 @@ expect_broken(enum vus_chan_status status)
 	assert_non_null(chan.why);
 }
 
-/* --- input ---------------------------------------------------------------- */
+/* --- input --------------------------------------------------------------- */
 
 static void
 a_whole_message_costs_one_call(void **state)
@@ -458,7 +458,7 @@ a_full_buffer_that_nobody_takes_from_breaks_the_channel(void **state)
 	expect_broken(status);
 }
 
-/* --- descriptors of a message --------------------------------------------- */
+/* --- descriptors of a message -------------------------------------------- */
 
 static void
 a_descriptor_that_is_taken_is_the_callers(void **state)
@@ -508,7 +508,7 @@ a_closed_channel_can_be_closed_again(void **state)
 	assert_int_equal(chan.fd, -1);
 }
 
-/* --- output --------------------------------------------------------------- */
+/* --- output -------------------------------------------------------------- */
 
 static void
 a_message_is_sent_by_one_call_with_its_descriptor(void **state)

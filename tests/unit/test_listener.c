@@ -94,7 +94,7 @@ expect_path(const char *at, int rc)
 		assert_int_equal(l.fd, -1);
 }
 
-/* --- paths ---------------------------------------------------------------- */
+/* --- paths --------------------------------------------------------------- */
 
 static void
 a_free_path_gets_a_socket_that_can_be_connected_to(void **state)
@@ -252,7 +252,7 @@ an_empty_path_is_refused(void **state)
 	assert_int_equal(l.fd, -1);
 }
 
-/* --- the end -------------------------------------------------------------- */
+/* --- the end ------------------------------------------------------------- */
 
 static void
 closing_unlinks_our_socket(void **state)
@@ -283,7 +283,7 @@ closing_leaves_the_socket_of_another(void **state)
 	fd_closep(&fd);
 }
 
-/* --- inherited descriptors ------------------------------------------------ */
+/* --- inherited descriptors ----------------------------------------------- */
 
 static void
 a_listening_socket_is_taken_over_and_stays_when_closed(void **state)

@@ -21,7 +21,7 @@
 
 static struct fake *fake;
 
-/* --- what is sent, in order ----------------------------------------------- */
+/* --- what is sent, in order ---------------------------------------------- */
 
 static int sent[16]; /* the sockets, in order */
 static unsigned nsent;
@@ -45,7 +45,7 @@ __wrap_sendmsg(int fd, const struct msghdr *mh, int flags)
 	return __real_sendmsg(fd, mh, flags);
 }
 
-/* --- the fixture ---------------------------------------------------------- */
+/* --- the fixture --------------------------------------------------------- */
 
 static void
 connect_without(uint64_t without)
@@ -101,7 +101,7 @@ answer_raw(
 	assert_int_equal(vus_session_backend_ready(&fake->s), VUS_NEXT_WAIT);
 }
 
-/* --- when ----------------------------------------------------------------- */
+/* --- when ---------------------------------------------------------------- */
 
 static void
 a_map_is_sent_before_the_ack_of_enable(void **state)
@@ -284,7 +284,7 @@ closing_the_session_sends_nothing(void **state)
 	assert_true(peer_sees_end(fake->front));
 }
 
-/* --- the channel ---------------------------------------------------------- */
+/* --- the channel --------------------------------------------------------- */
 
 static void
 a_channel_that_comes_while_started_gets_the_map(void **state)
@@ -448,7 +448,7 @@ a_map_that_waits_is_dropped_if_the_table_shows_the_region(void **state)
 	expect_no_map(fake);
 }
 
-/* --- answers -------------------------------------------------------------- */
+/* --- answers ------------------------------------------------------------- */
 
 static void
 a_refused_map_is_one_warning_that_names_the_region(void **state)

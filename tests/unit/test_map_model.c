@@ -35,7 +35,7 @@ static const unsigned shmids[] = { 0, 3, 255 };
 #define REGIONS 3U
 #define ENTRIES (REGIONS + 1U)
 
-/* --- the model ------------------------------------------------------------ */
+/* --- the model ----------------------------------------------------------- */
 
 static struct {
 	uint64_t protocol;
@@ -105,7 +105,7 @@ device_changed(bool was_started)
 		m.next = REGIONS;
 }
 
-/* --- chance --------------------------------------------------------------- */
+/* --- chance -------------------------------------------------------------- */
 
 static uint64_t chance;
 
@@ -126,7 +126,7 @@ number_from(const char *name, uint64_t otherwise)
 	return text != NULL ? strtoull(text, NULL, 0) : otherwise;
 }
 
-/* --- what happened -------------------------------------------------------- */
+/* --- what happened ------------------------------------------------------- */
 
 #define HISTORY 24U
 
@@ -147,7 +147,7 @@ static void __attribute__((format(printf, 1, 2))) note(const char *format, ...)
 	va_end(ap);
 }
 
-/* --- the fixture ---------------------------------------------------------- */
+/* --- the fixture --------------------------------------------------------- */
 
 static struct fake *fake;
 static int spare; /* another end of the session's end of the channel */
@@ -214,7 +214,7 @@ disconnect(void)
 	fake_disconnect(fake);
 }
 
-/* --- what must be on the channel ------------------------------------------ */
+/* --- what must be on the channel ----------------------------------------- */
 
 static void
 check_channel(void)
@@ -273,7 +273,7 @@ request(uint32_t id, const void *payload, size_t len, int fd,
 	}
 }
 
-/* --- the steps ------------------------------------------------------------ */
+/* --- the steps ----------------------------------------------------------- */
 
 /* Each returns whether the connection lives on. */
 
@@ -718,7 +718,7 @@ a_map_goes_out_when_and_only_when_the_invariant_says(void **state)
 	running = false;
 }
 
-/* --- the whole ------------------------------------------------------------ */
+/* --- the whole ----------------------------------------------------------- */
 
 static int
 setup(void **state)

@@ -109,7 +109,7 @@ mapped_pages(void)
 	return pages;
 }
 
-/* --- what is taken -------------------------------------------------------- */
+/* --- what is taken ------------------------------------------------------- */
 
 static void
 a_region_shows_its_file(void **state)
@@ -285,7 +285,7 @@ a_file_that_cannot_be_written_is_refused(void **state)
 	fd_closep(&sealed);
 }
 
-/* --- overlap -------------------------------------------------------------- */
+/* --- overlap ------------------------------------------------------------- */
 
 /* Move b against a by delta bytes in one of the two address spaces. */
 static int
@@ -326,7 +326,7 @@ regions_may_touch_and_must_not_overlap_by_a_byte(void **state)
 	}
 }
 
-/* --- replacement ---------------------------------------------------------- */
+/* --- replacement --------------------------------------------------------- */
 
 static void
 what_is_in_both_tables_stays_mapped_where_it_is(void **state)
@@ -489,7 +489,7 @@ a_table_has_up_to_32_regions(void **state)
 		assert_non_null(where(r[i]));
 }
 
-/* --- slots ---------------------------------------------------------------- */
+/* --- slots --------------------------------------------------------------- */
 
 static void
 there_are_509_slots(void **state)
@@ -577,7 +577,7 @@ a_file_is_found_while_a_region_of_it_is_there(void **state)
 	fd_closep(&other);
 }
 
-/* --- lookup --------------------------------------------------------------- */
+/* --- lookup -------------------------------------------------------------- */
 
 static void
 a_guest_address_is_found_up_to_the_last_byte(void **state)

@@ -88,7 +88,7 @@ static const struct request requests[] = {
 static const uint32_t absent[] = { 6, 7, 19, 20, 22, 23, 26, 27, 28, 29, 30, 31,
 	32, 33, 35, 41, 42, 43 };
 
-/* --- one request ---------------------------------------------------------- */
+/* --- one request --------------------------------------------------------- */
 
 static struct fake *fake;
 static struct vus_wire_single_region region = {
@@ -256,7 +256,7 @@ expect_answer(const struct request *r)
 		expect_reply(fake, r->id, reply, r->reply);
 }
 
-/* --- each row ------------------------------------------------------------- */
+/* --- each row ------------------------------------------------------------ */
 
 static void
 is_answered_once_if_asked(void **state)
@@ -459,7 +459,7 @@ for_the_last_ring_is_carried_out(void **state)
 	expect_alive(next);
 }
 
-/* --- requests that we do not have ----------------------------------------- */
+/* --- requests that we do not have ---------------------------------------- */
 
 static void
 absent_requests_are_refused_whatever_they_carry(void **state)
@@ -533,7 +533,7 @@ every_id_is_a_row_or_absent(void **state)
 		assert_true(seen[id]);
 }
 
-/* --- headers -------------------------------------------------------------- */
+/* --- headers ------------------------------------------------------------- */
 
 static void
 another_version_ends_the_connection(void **state)
@@ -562,7 +562,7 @@ a_reserved_flag_ends_the_connection(void **state)
 	}
 }
 
-/* --- the whole ------------------------------------------------------------ */
+/* --- the whole ----------------------------------------------------------- */
 
 static int
 setup(void **state)

@@ -31,7 +31,7 @@ static int image_fd;
 static const char *volatile users[256];
 static unsigned nusers;
 
-/* --- a call --------------------------------------------------------------- */
+/* --- a call -------------------------------------------------------------- */
 
 /* Let fd write to a memfd from now on; returns what it was, and the memfd. */
 static int
@@ -131,7 +131,7 @@ teardown(void **state)
 
 #define OPTIONS_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-/* --- what it comes to ----------------------------------------------------- */
+/* --- what it comes to ---------------------------------------------------- */
 
 static void
 the_shortest_command_line_has_its_defaults(void **state)
@@ -190,7 +190,7 @@ help_version_and_capabilities_ignore_the_rest(void **state)
 	assert_int_equal(parse("-- --help"), OPTIONS_EXIT_USAGE);
 }
 
-/* --- sizes ---------------------------------------------------------------- */
+/* --- sizes --------------------------------------------------------------- */
 
 static void
 a_size_has_a_number_and_a_unit(void **state)
@@ -308,7 +308,7 @@ an_image_gives_the_size_or_must_fit(void **state)
 	expect_usage(parse_region("image=/nonexistent"), "No such file");
 }
 
-/* --- what is refused ------------------------------------------------------ */
+/* --- what is refused ----------------------------------------------------- */
 
 static void
 command_lines_that_cannot_be_are_refused(void **state)
@@ -412,7 +412,7 @@ workers_never_run_as_root(void **state)
 	    parse_region("size=2M --user=root"), "must not run as root");
 }
 
-/* --- profiles ------------------------------------------------------------- */
+/* --- profiles ------------------------------------------------------------ */
 
 static void
 profiles_are_found_by_name_and_index(void **state)

@@ -49,7 +49,7 @@ teardown(void **state)
 
 #define SESSION_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-/* --- shorthands ----------------------------------------------------------- */
+/* --- shorthands ---------------------------------------------------------- */
 
 static void
 refused(uint32_t request, const void *payload, size_t len, const int *fds,
@@ -186,7 +186,7 @@ completions(void)
 	return n;
 }
 
-/* --- features and values -------------------------------------------------- */
+/* --- features and values ------------------------------------------------- */
 
 static void
 features_are_the_devices_and_the_sessions(void **state)
@@ -374,7 +374,7 @@ sizes_may_be_cut_behind_the_last_that_is_used(void **state)
 	fake->device.shm[0].size = size;
 }
 
-/* --- configuration space -------------------------------------------------- */
+/* --- configuration space ------------------------------------------------- */
 
 static enum vus_next
 config(uint32_t request, uint32_t offset, uint32_t size, uint32_t bytes)
@@ -446,8 +446,7 @@ writing_the_configuration_changes_nothing(void **state)
 	a_part_of_the_configuration_is_read_up_to_its_end(state);
 }
 
-/* --- memory ----------------------------------------------------------------
- */
+/* --- memory -------------------------------------------------------------- */
 
 static void
 the_memory_table_must_agree_with_its_size_and_descriptors(void **state)
@@ -543,7 +542,7 @@ slots_are_added_and_removed_with_or_without_a_descriptor(void **state)
 	assert_int_equal(fake->s.mem.nregions, 0);
 }
 
-/* --- values of rings ------------------------------------------------------ */
+/* --- values of rings ----------------------------------------------------- */
 
 static void
 a_ring_has_a_power_of_two_of_entries_up_to_32768(void **state)
@@ -639,7 +638,7 @@ enable_is_0_or_1_and_needs_bit_30(void **state)
 	refused_state(VUS_SET_VRING_ENABLE, 0, 1);
 }
 
-/* --- descriptors of rings ------------------------------------------------- */
+/* --- descriptors of rings ------------------------------------------------ */
 
 static void
 a_ring_descriptor_agrees_with_bit_8(void **state)
@@ -860,8 +859,7 @@ a_back_end_channel_must_be_a_socket(void **state)
 	fd_closep(&event);
 }
 
-/* --- rings that run --------------------------------------------------------
- */
+/* --- rings that run ------------------------------------------------------ */
 
 static void
 a_started_ring_is_looked_at_without_a_kick(void **state)
@@ -1153,8 +1151,7 @@ event_index_and_indirect_follow_the_features(void **state)
 	assert_true(fake->s.ring[0].vq.indirect);
 }
 
-/* --- the way messages come --------------------------------------------------
- */
+/* --- the way messages come ----------------------------------------------- */
 
 static void
 a_request_may_come_byte_by_byte(void **state)

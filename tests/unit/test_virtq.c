@@ -137,7 +137,7 @@ expect_segs(
 	assert_int_equal(seen, len);
 }
 
-/* --- where a ring lies ---------------------------------------------------- */
+/* --- where a ring lies --------------------------------------------------- */
 
 static int
 resolve(uint64_t desc, uint64_t avail, uint64_t used)
@@ -257,7 +257,7 @@ unresolving_keeps_the_base(void **state)
 	assert_int_equal(pop(), VUS_POP_EMPTY);
 }
 
-/* --- indices -------------------------------------------------------------- */
+/* --- indices ------------------------------------------------------------- */
 
 static void
 an_idle_ring_is_empty(void **state)
@@ -349,7 +349,7 @@ a_ring_goes_on_from_its_base(void **state)
 	expect_completion(3, 2);
 }
 
-/* --- chains --------------------------------------------------------------- */
+/* --- chains -------------------------------------------------------------- */
 
 static void
 a_chain_has_its_readable_then_its_writable_pieces(void **state)
@@ -544,7 +544,7 @@ a_chain_does_not_keep_pieces_of_the_one_before(void **state)
 	assert_int_equal(chain.nwrite, 1);
 }
 
-/* --- indirect tables: 2.7.5.3 --------------------------------------------- */
+/* --- indirect tables: 2.7.5.3 -------------------------------------------- */
 
 #define TABLE UINT64_C(0xe0000)
 
@@ -706,7 +706,7 @@ a_loop_in_an_indirect_table_is_bad(void **state)
 	expect_bad(0);
 }
 
-/* --- notifications -------------------------------------------------------- */
+/* --- notifications ------------------------------------------------------- */
 
 static void
 without_event_index_the_flag_decides(void **state)
@@ -809,7 +809,7 @@ arming_without_event_index_writes_nothing(void **state)
 	assert_int_equal(used[len + 1], 0x5a);
 }
 
-/* --- copies --------------------------------------------------------------- */
+/* --- copies -------------------------------------------------------------- */
 
 static void
 copies_go_over_all_pieces_and_stop_at_the_end(void **state)
