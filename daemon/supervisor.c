@@ -35,6 +35,9 @@
 #define WORKERS_MAX 256U
 /* Messages of one worker that are read before others get their turn. */
 #define MESSAGES_MAX 32U
+/* So often that many are read of a worker that has ended: a socket's buffer
+ * holds about 100. */
+#define LAST_WORDS 8U
 /* Lines above debug that a worker may log per second. */
 #define LINES_MAX 20U
 
@@ -528,8 +531,9 @@ worker_ended(struct supervisor *sv, struct worker_entry *w, int status)
 	bool well =
 	    WIFEXITED(status) && WEXITSTATUS(status) == WORKER_EXIT_DONE;
 
-	/* What it has said is still in the channel. */
-	if (w->chan >= 0)
+	/* What it has said is still in the channel, up to what that holds.
+	 * Not for ever: it may have given its end away. */
+	for (unsigned i = 0; i < LAST_WORDS && w->chan >= 0; i++)
 		worker_ready(w->chan, EV_READ, sv);
 	report_swallowed(w);
 	log_end(sv, w, status);

@@ -398,3 +398,14 @@ print(oct(os.stat(sys.argv[1]).st_mode & 0o777))' "$fd"
         --socket-path="$socket" --region shmid=0,size=4M --user=daemon
     assert_output --partial user
 }
+
+@test "what a worker has said before it ended is in the log, all of it" {
+    start_daemon
+    # While the supervisor stands still, the worker says 70 lines and ends.
+    run -0 vuctl negotiate start expect-map run 'kill -STOP $daemon_pid' \
+        flush count=30 flush count=30 flush count=10 hang-up \
+        run 'until grep -q "^State:.Z" /proc/$(worker_of 1)/status; do sleep 0.02; done; kill -CONT $daemon_pid'
+    assert_log 'conn 1: front-end left'
+    run -0 grep -c FLUSH "$log"
+    assert_output 70
+}
