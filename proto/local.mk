@@ -7,6 +7,7 @@ proto_libvus_a_SOURCES = \
 	proto/device.h \
 	proto/fd.h \
 	proto/map.c proto/map.h \
+	proto/mapping.c proto/mapping.h \
 	proto/mem.c proto/mem.h \
 	proto/message.c \
 	proto/scm.h \

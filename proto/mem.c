@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 static int
@@ -44,23 +43,20 @@ overlaps_any(const struct vus_mem_region *list, unsigned n,
 
 /*
  * Describe wire region r, backed by fd, without mapping it: out->map stays
- * NULL.
+ * empty.
  */
 static int
 describe(struct vus_mem_region *out, const struct vus_wire_mem_region *r,
     int fd, struct stat *st, const char **why)
 {
+	int rc;
+
 	memset(out, 0, sizeof(*out));
 	if (!numbers_valid(r))
 		return refuse(why, -EINVAL, "an empty or wrapping region");
-	if (fstat(fd, st) < 0)
-		return refuse(why, -errno, strerror(errno));
-	if (!S_ISREG(st->st_mode))
-		return refuse(why, -EBADF,
-		    "its descriptor is not of a memfd or regular file");
-	if (st->st_size < 0 ||
-	    !checked_within(r->mmap_offset, r->size, (uint64_t)st->st_size))
-		return refuse(why, -EINVAL, "beyond the end of its file");
+	rc = vus_mapping_check(fd, r->mmap_offset, r->size, st, why);
+	if (rc < 0)
+		return rc;
 	out->guest_addr = r->guest_addr;
 	out->user_addr = r->user_addr;
 	out->size = r->size;
@@ -68,43 +64,6 @@ describe(struct vus_mem_region *out, const struct vus_wire_mem_region *r,
 	out->dev = st->st_dev;
 	out->ino = st->st_ino;
 	return 0;
-}
-
-static int
-map_region(struct vus_mem_region *region, int fd, const struct stat *st,
-    const char **why)
-{
-	/* The block size of a huge page file is its page size, to which
-	 * offset and length must keep. */
-	uint64_t page = st->st_blksize > 4096 &&
-				checked_power_of_two((uint64_t)st->st_blksize)
-			    ? (uint64_t)st->st_blksize
-			    : 4096;
-	uint64_t start = region->file_offset & ~(page - 1);
-	uint64_t delta = region->file_offset - start;
-	uint64_t len;
-
-	if (!checked_add(region->size, delta, &len) ||
-	    !checked_add(len, page - 1, &len) || len > SIZE_MAX)
-		return refuse(why, -EINVAL, "an empty or wrapping region");
-	len &= ~(page - 1);
-	region->map = mmap(NULL, (size_t)len, PROT_READ | PROT_WRITE,
-	    MAP_SHARED | MAP_NORESERVE, fd, (off_t)start);
-	if (region->map == MAP_FAILED) {
-		region->map = NULL;
-		return refuse(why, -errno, strerror(errno));
-	}
-	region->map_len = (size_t)len;
-	region->host = (unsigned char *)region->map + delta;
-	return 0;
-}
-
-static void
-unmap_region(struct vus_mem_region *region)
-{
-	if (region->map != NULL)
-		(void)munmap(region->map, region->map_len);
-	region->map = NULL;
 }
 
 /*
@@ -157,13 +116,14 @@ vus_mem_replace(struct vus_mem *mem, const struct vus_wire_mem_region *regions,
 		claimed[done] = find_mapping(mem, &fresh[done], claimed, done);
 		if (claimed[done] >= 0)
 			continue;
-		rc = map_region(&fresh[done], fds[done], &st, why);
+		rc = vus_mapping_open(&fresh[done].map, fds[done],
+		    fresh[done].file_offset, fresh[done].size, &st, why);
 		if (rc < 0)
 			break;
 	}
 	if (rc < 0) {
 		while (done-- > 0)
-			unmap_region(&fresh[done]);
+			vus_mapping_close(&fresh[done].map);
 		return rc;
 	}
 	for (unsigned i = 0; i < n; i++) {
@@ -173,9 +133,7 @@ vus_mem_replace(struct vus_mem *mem, const struct vus_wire_mem_region *regions,
 			continue;
 		old = &mem->region[claimed[i]];
 		fresh[i].map = old->map;
-		fresh[i].map_len = old->map_len;
-		fresh[i].host = old->host;
-		old->map = NULL;
+		old->map = (struct vus_mapping){ 0 };
 	}
 	vus_mem_clear(mem);
 	memcpy(mem->region, fresh, n * sizeof(fresh[0]));
@@ -198,7 +156,8 @@ vus_mem_add(struct vus_mem *mem, const struct vus_wire_mem_region *region,
 		return rc;
 	if (overlaps_any(mem->region, mem->nregions, region))
 		return refuse(why, -EINVAL, "overlapping regions");
-	rc = map_region(&fresh, fd, &st, why);
+	rc = vus_mapping_open(
+	    &fresh.map, fd, fresh.file_offset, fresh.size, &st, why);
 	if (rc < 0)
 		return rc;
 	mem->region[mem->nregions++] = fresh;
@@ -215,7 +174,7 @@ vus_mem_remove(struct vus_mem *mem, const struct vus_wire_mem_region *region)
 		    r->user_addr != region->user_addr ||
 		    r->size != region->size)
 			continue;
-		unmap_region(r);
+		vus_mapping_close(&r->map);
 		*r = mem->region[--mem->nregions];
 		return 0;
 	}
@@ -226,7 +185,7 @@ void
 vus_mem_clear(struct vus_mem *mem)
 {
 	for (unsigned i = 0; i < mem->nregions; i++)
-		unmap_region(&mem->region[i]);
+		vus_mapping_close(&mem->region[i].map);
 	mem->nregions = 0;
 }
 
@@ -250,7 +209,7 @@ vus_mem_guest(const struct vus_mem *mem, uint64_t addr, uint64_t *len)
 			continue;
 		if (*len > r->size - offset)
 			*len = r->size - offset;
-		return r->host + offset;
+		return r->map.at + offset;
 	}
 	return NULL;
 }
@@ -263,7 +222,7 @@ vus_mem_user(const struct vus_mem *mem, uint64_t addr, uint64_t len)
 
 		if (addr >= r->user_addr &&
 		    checked_within(addr - r->user_addr, len, r->size))
-			return r->host + (addr - r->user_addr);
+			return r->map.at + (addr - r->user_addr);
 	}
 	return NULL;
 }

@@ -5,14 +5,12 @@
  * description"; VHOST_USER_SET_MEM_TABLE, ADD_MEM_REG, REM_MEM_REG.
  *
  * Threat model: addresses, sizes and offsets are the peer's invention and
- * the descriptors may be of anything. A region is mapped only from a regular
- * file (a memfd is one) that holds all of it. The peer may shrink the file
- * afterwards: the access then raises SIGBUS and ends this worker, which
- * serves that peer alone.
+ * the descriptors may be of anything: mapping.h says what becomes of them.
  */
 #ifndef MEM_H
 #define MEM_H
 
+#include "mapping.h"
 #include "wire.h"
 
 #include <stdbool.h>
@@ -31,9 +29,7 @@ struct vus_mem_region {
 	uint64_t file_offset; /* bytes */
 	dev_t dev;	      /* of the file, with ino: tells our own memfd */
 	ino_t ino;
-	void *map; /* owned mapping of map_len bytes */
-	size_t map_len;
-	unsigned char *host; /* where guest_addr is, inside map */
+	struct vus_mapping map; /* at: where guest_addr is */
 };
 
 struct vus_mem {

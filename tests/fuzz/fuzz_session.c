@@ -123,8 +123,8 @@ check_seg(const struct vus_seg *seg)
 	for (unsigned i = 0; i < mem->nregions; i++) {
 		const struct vus_mem_region *r = &mem->region[i];
 
-		if (seg->base >= r->host && seg->base < r->host + r->size) {
-			FUZZ_CHECK(seg->len <= (uint64_t)(r->host + r->size -
+		if (seg->base >= r->map.at && seg->base < r->map.at + r->size) {
+			FUZZ_CHECK(seg->len <= (uint64_t)(r->map.at + r->size -
 							  seg->base),
 			    "a piece reaches out of its region");
 			return;

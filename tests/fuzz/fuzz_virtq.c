@@ -78,7 +78,7 @@ add_region(uint64_t size, uint64_t guest_addr)
 		.guest_addr = guest_addr,
 		.user_addr = USER + ((uint64_t)mem.nregions << 32),
 		.size = size,
-		.host = room,
+		.map.at = room,
 	};
 	mem.nregions++;
 }
@@ -87,7 +87,7 @@ static void
 free_regions(void)
 {
 	while (mem.nregions != 0)
-		free(mem.region[--mem.nregions].host);
+		free(mem.region[--mem.nregions].map.at);
 }
 
 /* Write to an offset in all of guest memory. */
@@ -103,7 +103,7 @@ poke(uint64_t at, const void *bytes, size_t len)
 		}
 		if (len > r->size - at)
 			len = (size_t)(r->size - at);
-		memcpy(r->host + at, bytes, len);
+		memcpy(r->map.at + at, bytes, len);
 		return;
 	}
 }
@@ -137,10 +137,10 @@ check_segs(const struct vus_seg *segs, unsigned n)
 		for (unsigned k = 0; k < mem.nregions; k++) {
 			const struct vus_mem_region *r = &mem.region[k];
 
-			if (segs[i].base >= r->host &&
-			    segs[i].base < r->host + r->size)
+			if (segs[i].base >= r->map.at &&
+			    segs[i].base < r->map.at + r->size)
 				inside = segs[i].len <=
-					 (uint64_t)(r->host + r->size -
+					 (uint64_t)(r->map.at + r->size -
 						    segs[i].base);
 		}
 		FUZZ_CHECK(inside, "a piece outside of guest memory");
@@ -369,7 +369,7 @@ step(void)
 	case OP_DROP:
 		vus_virtq_unresolve(&run.vq);
 		if (mem.nregions > 1)
-			free(mem.region[--mem.nregions].host);
+			free(mem.region[--mem.nregions].map.at);
 		resolve();
 		break;
 	case OPS:

@@ -666,10 +666,10 @@ check_memory(const struct vus_mem *mem)
 	    "%u mappings for %u regions", fuzz_mappings(), mem->nregions);
 	for (unsigned i = 0; i < mem->nregions; i++) {
 		const struct vus_mem_region *r = &mem->region[i];
-		const unsigned char *map = r->map;
+		const unsigned char *map = r->map.base;
 
-		FUZZ_CHECK(r->size != 0 && r->host >= map &&
-			       r->host + r->size <= map + r->map_len,
+		FUZZ_CHECK(r->size != 0 && r->map.at >= map &&
+			       r->map.at + r->size <= map + r->map.len,
 		    "region %u lies beyond its mapping", i);
 		FUZZ_CHECK(r->guest_addr + (r->size - 1) >= r->guest_addr &&
 			       r->user_addr + (r->size - 1) >= r->user_addr,
