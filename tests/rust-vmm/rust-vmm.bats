@@ -7,6 +7,9 @@
 # a scenario checks is said in src/scenarios.rs; it panics, and front_end fails,
 # where the daemon does not do its part. No scenario waits longer than 20 s.
 #
+# Tags works:rust-vmm:FEATURE say what a test shows; tests/what-works makes the
+# manual's table of them.
+#
 # Making the program, the first time, takes a minute and root: see ./build.
 #
 # shellcheck disable=SC2154 # log and socket come from helpers
@@ -94,11 +97,13 @@ log_count_is() {
     assert_log_count 'SHMEM_MAP done' 0
 }
 
+# bats test_tags=works:rust-vmm:config
 @test "GET_CONFIG answers every range in full and SET_CONFIG changes nothing" {
     start
     front_end config $((4 << 20))
 }
 
+# bats test_tags=works:rust-vmm:shmem-config
 @test "GET_SHMEM_CONFIG answers all 256 sizes and the same bytes each time" {
     start
     front_end shmem-config $((4 << 20))
@@ -117,6 +122,7 @@ log_count_is() {
 
 # --- the memory -------------------------------------------------------------------
 
+# bats test_tags=works:rust-vmm:map
 @test "the front-end sees what the host writes and the host what the front-end writes" {
     local answer
     start
@@ -147,11 +153,13 @@ log_count_is() {
     assert_equal "$(region_read r 0 18)" 'from the front-end'
 }
 
+# bats test_tags=works:rust-vmm:share
 @test "two front-ends share the memory, and one's end is nothing to the other" {
     start
     front_end share
 }
 
+# bats test_tags=works:rust-vmm:reconnect
 @test "what a front-end wrote is there for the next one, five connections long" {
     start
     front_end reconnect
@@ -181,6 +189,7 @@ log_count_is() {
     front_end mem-table-grows
 }
 
+# bats test_tags=works:rust-vmm:mem-slots
 @test "509 memory slots are taken and one more is refused, while the ring is served" {
     expect_warning 'ADD_MEM_REG refused: no memory slot is left'
     expect_warning 'REM_MEM_REG refused: no such region'
@@ -198,12 +207,14 @@ log_count_is() {
 
 # --- rings and resets ---------------------------------------------------------------
 
+# bats test_tags=works:rust-vmm:flush,works:rust-vmm:split,works:rust-vmm:indirect
 @test "FLUSH is answered, alone and in batches, direct and indirect, round the ring" {
     start
     front_end flush
     assert_log 'ring 0: FLUSH'
 }
 
+# bats test_tags=works:rust-vmm:reset,works:rust-vmm:late-channel
 @test "each activation on one connection maps once, the channel arriving last" {
     start
     front_end activate-again cloud-hypervisor
@@ -223,6 +234,7 @@ log_count_is() {
     assert_log_count 'SHMEM_MAP sent' 3
 }
 
+# bats test_tags=works:rust-vmm:pause-resume
 @test "pause and resume map again and keep the content" {
     start
     front_end pause-resume
@@ -235,6 +247,7 @@ log_count_is() {
     assert_log_count 'SHMEM_MAP sent' 3
 }
 
+# bats test_tags=works:rust-vmm:reset
 @test "after RESET_DEVICE the device is activated again with its content" {
     start
     front_end reset-device
@@ -243,6 +256,7 @@ log_count_is() {
 
 # --- front-ends that answer late, wrong or not at all ---------------------------------
 
+# bats test_tags=works:rust-vmm:single-thread
 @test "a front-end with one thread can leave its channel unserved for as long as it likes" {
     start
     front_end single-threaded
