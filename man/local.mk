@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-dist_man_MANS = man/vhost-shmemd.8
+dist_man_MANS = man/vhost-shmemd.8 man/vhost-shmemd-frontends.7

@@ -7,6 +7,8 @@
 # make check-fuzz     the fuzzers, a minute each (configure --enable-fuzz)
 # make coverage       what of proto/ the unit tests reach
 # make lint           format, static analysis, shell scripts
+# make update-manual  rewrite the manual's tables: of the profiles, from what
+#                     the programs answer; of what works, from tests/run-all
 
 TEST_EXTENSIONS = .bats
 TAP_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
@@ -70,6 +72,13 @@ EXTRA_DIST += tests/coverage
 lint: all
 	$(srcdir)/tests/lint $(builddir)
 .PHONY: lint
+
+update-manual: all
+	$(AM_TESTS_ENVIRONMENT) $(srcdir)/tests/what-works --profiles --update
+	$(srcdir)/tests/what-works --update
+.PHONY: update-manual
+EXTRA_DIST += tests/what-works
+
 EXTRA_DIST += tests/valgrind.bats tests/lint tests/run-all \
 	$(GUEST_TESTS) tests/guest/README.md tests/guest/forky-root \
 	tests/guest/helpers.bash tests/guest/lib.bash \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
-# The manual page says what the program does, and the other way round.
+# The manual pages say what the program does, and the other way round.
 
 # What helpers/common.bash sets or reads:
 # shellcheck disable=SC2154,SC2034,SC2013
@@ -9,6 +9,7 @@
 load helpers/common
 
 manual=$top_srcdir/man/vhost-shmemd.8
+frontends=$top_srcdir/man/vhost-shmemd-frontends.7
 
 @test "the manual has every option of --help, and no other" {
     run -0 "$SHMEMD" --help
@@ -42,9 +43,123 @@ manual=$top_srcdir/man/vhost-shmemd.8
     done
 }
 
+# profiles: the names that --front-end takes, one per line.
+profiles() {
+    local text
+    text=$("$SHMEMD" --front-end=none --region=shmid=0,size=2M --socket-path=/x 2>&1) || true
+    [[ $text =~ 'no such profile: '(.*)' are known' ]]
+    tr -d ' ' <<<"${BASH_REMATCH[1]}" | tr , '\n' | sort
+}
+
+@test "both pages have every profile of --front-end, and no other" {
+    local known
+    known=$(profiles)
+    assert_equal "$(sed -n '/-width rust-vmm-0.16/,/^\.El/s/^\.It Cm //p' "$manual" | sort)" "$known"
+    assert_equal "$(sed -n '/^\.Sh PROFILES/,/^\.Sh WHAT/s/^\.It Cm //p' "$frontends" | sort)" "$known"
+}
+
+@test "the page on front-ends shows of each profile what the programs answer" {
+    run -0 "$top_srcdir/tests/what-works" --profiles --check
+}
+
+# results OUTCOME PREFIX: as if dialects.bats had run, with OUTCOME for the tests
+# whose titles begin with PREFIX, in the words of automake's log.
+results() {
+    sed -n 's/^@test "\(.*\)" {$/\1/p' "$top_srcdir/tests/dialects.bats" | nl -w1 -s' ' |
+        sed -E "s/^/PASS: tests\/dialects.bats /; s/^PASS(.* [0-9]+ $2)/$1\1/"
+}
+
+@test "what a test shows that has passed is in the table of what works, and nothing else" {
+    local results=$BATS_TEST_TMPDIR/results
+    results PASS 'rfc: several' >"$results"
+    run -0 "$top_srcdir/tests/what-works" "$results"
+    assert_line --regexp '^\.It several regions Ta .* wire$'
+    run -0 "$top_srcdir/tests/what-works" --check "$results"
+    assert_line --regexp '^ok .* of rfc$'
+    assert_line --regexp '^ok .* of rust-vmm # skip'
+    local outcome
+    for outcome in FAIL SKIP; do
+        results "$outcome" 'rfc: several' >"$results"
+        run -0 "$top_srcdir/tests/what-works" "$results"
+        refute_output --partial 'several regions'
+        run -1 "$top_srcdir/tests/what-works" --check "$results"
+        assert_line --regexp '^not ok .* of rfc$'
+        assert_line --regexp '^# claimed,.*: several-regions$'
+    done
+    # It failed in one build and passed in another.
+    results FAIL 'rfc: several' >"$results"
+    results PASS 'rfc: several' | sed 's/^PASS: [^ ]*/ok/' >>"$results"
+    run -1 "$top_srcdir/tests/what-works" --check "$results"
+}
+
+# recipe FILE: its QEMU command, on one line.
+recipe() {
+    sed -n '/^qemu-system-x86_64/,/\.\.\.$/{s/\\e\?$//;p}' "$1" | tr -s ' \n' ' '
+}
+
+@test "the recipe for QEMU is the same everywhere, and what the guest tests run" {
+    local text
+    text=$(recipe "$frontends")
+    [[ $text = qemu-system-x86_64* ]]
+    assert_equal "$(recipe "$manual")" "$text"
+    assert_equal "$(recipe "$top_srcdir/README.md")" "$text"
+    # Names, paths and the size of the memory may differ, nothing else.
+    run -0 python3 - "$top_srcdir/tests/guest/vm" "$text" <<'END'
+import importlib.machinery, importlib.util, shlex, sys
+
+sys.dont_write_bytecode = True
+loader = importlib.machinery.SourceFileLoader("vm", sys.argv[1])
+vm = importlib.util.module_from_spec(importlib.util.spec_from_loader("vm", loader))
+loader.exec_module(vm)
+args = vm.parser().parse_args(["start", "a", "--socket", "/x"])
+
+def options(words, wanted):
+    """The options of our device and its memory, as sets of parameters."""
+    for option, value in zip(words, words[1:]):
+        what, *parameters = value.split(",")
+        if (option, what) in wanted:
+            yield option, what, frozenset(
+                text for text in parameters
+                if text.partition("=")[0] not in ("id", "path", "size", "chardev"))
+
+recipe = shlex.split(sys.argv[2])
+wanted = {(option, value.split(",")[0]) for option, value in zip(recipe, recipe[1:])
+          if option in ("-M", "-object", "-device")}
+assert len(wanted) == 3, wanted
+mine, tested = (set(options(words, wanted)) for words in (recipe, vm.qemu_arguments(args)))
+assert mine == tested, f"the recipe: {mine}\nthe guest tests: {tested}"
+END
+}
+
+@test "the recipe for libvirt is XML, with the arguments of the one for QEMU" {
+    run -0 python3 - "$frontends" "$(recipe "$frontends")" <<'END'
+import re, shlex, sys, xml.etree.ElementTree as xml
+
+domain = xml.fromstring(re.search(r"<domain.*</domain>", open(sys.argv[1]).read(), re.S)[0])
+args = [arg.get("value") for arg in
+        domain.iter("{http://libvirt.org/schemas/domain/qemu/1.0}arg")]
+recipe = shlex.split(sys.argv[2])
+assert args == recipe[recipe.index("-chardev"):-1], args
+END
+}
+
 # The commands of the EXAMPLES that begin with this word, one per line.
 example_commands() {
     sed -n '/^\.Sh EXAMPLES/,/^\.Sh DIAGNOSTICS/p' "$manual" | grep "^$1 "
+}
+
+# serves COMMAND: a daemon that is started like this serves vuctl.
+serves() {
+    local command=$1
+    command=${command//\/run\//$BATS_TEST_TMPDIR/}
+    [[ $command =~ --socket-path=([^ ]+) ]]
+    socket=${BASH_REMATCH[1]}
+    eval "set -- ${command#vhost-shmemd }"
+    "$SHMEMD" --worker="$SHMEMD_WORKER" "$@" >>"$log" 2>&1 3>&- &
+    daemon_pid=$!
+    wait_until test -S "$socket"
+    run -0 vuctl negotiate start expect-map flush stop
+    stop_daemon TERM
 }
 
 @test "each vhost-shmemd command of the manual's EXAMPLES starts and serves" {
@@ -55,16 +170,17 @@ example_commands() {
     eval "$(example_commands mkfs.ext4)"
     local n=0 command
     while read -r command; do
-        command=${command//\/run\//$BATS_TEST_TMPDIR/}
-        [[ $command =~ --socket-path=([^ ]+) ]]
-        socket=${BASH_REMATCH[1]}
-        eval "set -- ${command#vhost-shmemd }"
-        "$SHMEMD" --worker="$SHMEMD_WORKER" "$@" >>"$log" 2>&1 3>&- &
-        daemon_pid=$!
-        wait_until test -S "$socket"
-        run -0 vuctl negotiate start expect-map flush stop
-        stop_daemon TERM
+        serves "$command"
         n=$((n + 1))
     done < <(example_commands vhost-shmemd)
     assert_equal "$n" 2
+}
+
+@test "each vhost-shmemd command of the page on front-ends starts and serves" {
+    local n=0 command
+    while read -r command; do
+        serves "$command"
+        n=$((n + 1))
+    done < <(grep '^vhost-shmemd ' "$frontends")
+    assert_equal "$n" 3
 }
