@@ -21,9 +21,30 @@ source "$BATS_TEST_DIRNAME/lib.bash"
 
 # daemon_start of lib.bash sets these.
 daemon_pid='' daemon_socket='' daemon_log=''
+# start_second_daemon sets these.
+second_pid='' second_socket='' second_log=''
 expected_warnings=''
+background_pids=()
+in_forky=()
 
+# Run as root in a new mount namespace: a command in the forky root ($1), where
+# the test's directory ($2) is /run/test.
+# shellcheck disable=SC2016 # the inner shell expands it
+forky_script='
+root=$1 dir=$2
+shift 2
+mount -t tmpfs tmpfs "$root/run"
+mkdir "$root/run/test"
+mount --bind "$dir" "$root/run/test"
+mount -t proc proc "$root/proc"
+mount --rbind /sys "$root/sys"
+mount --rbind /dev "$root/dev"
+exec chroot "$root" "$@"'
+
+# guest_setup [PACKAGE...]: the packages are what the test needs in the forky
+# root. What stands before a command to run it there is the array in_forky.
 guest_setup() {
+	local root
 	if ((EUID != 0)); then
 		skip "needs root, for the chroot that QEMU runs in"
 	fi
@@ -31,11 +52,14 @@ guest_setup() {
 	export VM_STATE_DIR=$BATS_TEST_TMPDIR/vm
 	mkdir "$VM_STATE_DIR"
 	# Making the root must not count against a test's deadlines.
-	forky-root >/dev/null
+	root=$(forky-root "$@")
+	# shellcheck disable=SC2034 # for the test files
+	in_forky=(unshare --mount --propagation private -- sh -euc
+	    "$forky_script" sh "$root" "$BATS_TEST_TMPDIR")
 }
 
 guest_teardown() {
-	local failed=0 name
+	local failed=0 name pid
 
 	# bats sets this when the body of the test has succeeded.
 	[[ -n ${BATS_TEST_COMPLETED:-} ]] || failed=1
@@ -48,26 +72,38 @@ guest_teardown() {
 		done
 	fi
 	vm kill-all || failed=1
-	if [[ -n $daemon_pid ]]; then
-		daemon_stop || {
-			echo "the daemon's exit status is $?"
-			failed=1
-		}
-		((failed)) || assert_daemon_log || failed=1
-	fi
+	for pid in "${background_pids[@]}"; do
+		# Not TERM, after which one may take its time.
+		kill -KILL "$pid" 2>/dev/null || :
+		wait "$pid" 2>/dev/null || :
+	done
+	end_daemon || failed=1
+	with_second end_daemon || failed=1
 	if ((failed)); then
 		show_logs
 	fi
 	return "$failed"
 }
 
+# If there is one: it ends as it should, and has logged nothing bad.
+end_daemon() {
+	[[ -n $daemon_pid ]] || return 0
+	daemon_stop || {
+		echo "the daemon's exit status is $?"
+		return 1
+	}
+	[[ -z ${BATS_TEST_COMPLETED:-} ]] || assert_daemon_log
+}
+
 # For whoever reads a failure.
 show_logs() {
 	local name file
-	if [[ -n $daemon_log ]]; then
-		echo "--- the daemon's log"
-		tail -n 200 "$daemon_log"
-	fi
+	for file in "$daemon_log" "$second_log" "$BATS_TEST_TMPDIR/"*.log; do
+		if [[ -s $file ]]; then
+			echo "--- ${file#"$BATS_TEST_TMPDIR/"}"
+			tail -n 200 "$file"
+		fi
+	done
 	for name in "$VM_STATE_DIR"/*; do
 		for file in stderr console; do
 			if [[ -s $name/$file ]]; then
@@ -127,6 +163,38 @@ start_daemon() {
 	daemon_start "$BATS_TEST_TMPDIR" "$@"
 }
 
+# start_second_daemon ARGUMENT...: beside the first; with_second COMMAND... is
+# the command with this one as the daemon.
+start_second_daemon() {
+	local daemon_pid daemon_socket daemon_log
+	mkdir "$BATS_TEST_TMPDIR/second"
+	daemon_start "$BATS_TEST_TMPDIR/second" "$@" || return
+	second_pid=$daemon_pid
+	second_socket=$daemon_socket
+	second_log=$daemon_log
+}
+with_second() {
+	local daemon_pid=$second_pid daemon_socket=$second_socket
+	local daemon_log=$second_log
+	"$@"
+}
+
+# background NAME COMMAND...: a program (no function) that runs until the
+# test's end; what it says goes to NAME.log. Its pid is $!.
+background() {
+	local log=$BATS_TEST_TMPDIR/$1.log
+	shift
+	# Descriptor 3 is bats' own: bats waits until nobody holds it.
+	"$@" >"$log" 2>&1 </dev/null 3>&- &
+	background_pids+=($!)
+}
+
+# guest_program NAME: compile NAME.c for guests, and print the program's path.
+guest_program() {
+	${CC:-cc} -O2 -static -o "$BATS_TEST_TMPDIR/$1" \
+	    "$BATS_TEST_DIRNAME/$1.c" && printf '%s\n' "$BATS_TEST_TMPDIR/$1"
+}
+
 # make_image FILE: 8 MiB of lines that are all different.
 make_image() {
 	seq -f 'line %012.0f of what the host put into the region' 1 145000 >"$1"
@@ -149,17 +217,18 @@ pmem_appears() {
 }
 
 # guest_put NAME OFFSET TEXT, guest_get NAME OFFSET: one block of the guest's
-# /dev/pmem0, past its page cache.
+# /dev/pmem0, past its page cache; of another device if PMEM names it.
 guest_put() {
-	vm run "$1" "block put $2 '$3'"
+	vm run "$1" "PMEM=${PMEM:-} block put $2 '$3'"
 }
 guest_get() {
-	vm run "$1" "block get $2"
+	vm run "$1" "PMEM=${PMEM:-} block get $2"
 }
 
-# host_put OFFSET TEXT, host_get OFFSET: the same in the region named r.
+# host_put OFFSET TEXT, host_get OFFSET: the same in the region named r, but
+# that only the text and one zero is put.
 host_put() {
-	printf %s "$2" | region_write r "$1"
+	printf '%s\0' "$2" | region_write r "$1"
 }
 host_get() {
 	region_read r "$1" 4096 | tr -d '\0'
