@@ -19,6 +19,7 @@ teardown() {
 	guest_teardown
 }
 
+# bats test_tags=works:qemu:map
 @test "/dev/pmem0 has the region's size and holds the host's image, then zeros" {
 	local image=$BATS_TEST_TMPDIR/image sum
 	make_image "$image"
@@ -36,6 +37,7 @@ teardown() {
 	end_guest a
 }
 
+# bats test_tags=works:qemu:map,works:qemu:share
 @test "the host sees what a guest writes, and a running guest what the host writes" {
 	start_daemon
 	boot a
@@ -51,6 +53,7 @@ teardown() {
 	assert_output 'guest: while the guest runs'
 }
 
+# bats test_tags=works:qemu:map,works:qemu:share
 @test "an ext4 made on the host mounts with DAX and carries files from guest to guest" {
 	start_daemon
 	run -0 mkfs.ext4 -q -F -b 4096 "$(region_file r)"
@@ -74,6 +77,7 @@ teardown() {
 	assert_output "$(printf 'written by the first\nand by the second')"
 }
 
+# bats test_tags=works:qemu:flush,works:qemu:share
 @test "fsync in the guest arrives as FLUSH, a plain write does not" {
 	local before
 	start_daemon
@@ -87,6 +91,7 @@ teardown() {
 	end_guest a
 }
 
+# bats test_tags=works:qemu:reset,works:qemu:share
 @test "after the guest reboots itself the region works again with its content" {
 	start_daemon
 	boot a
@@ -101,6 +106,7 @@ teardown() {
 	end_guest a
 }
 
+# bats test_tags=works:qemu:reset,works:qemu:share
 @test "after QMP system_reset the region works again with its content" {
 	start_daemon
 	boot a
@@ -115,6 +121,7 @@ teardown() {
 	end_guest a quit
 }
 
+# bats test_tags=works:qemu:stop-cont,works:qemu:share,works:qemu:flush
 @test "after QMP stop and cont the region works on with its content" {
 	start_daemon
 	boot a
@@ -133,6 +140,7 @@ teardown() {
 	end_guest a quit
 }
 
+# bats test_tags=works:qemu:stop-cont,works:qemu:reset,works:qemu:share
 @test "a reset while the guest stands still leaves the region working" {
 	start_daemon
 	boot a
@@ -147,6 +155,7 @@ teardown() {
 	end_guest a
 }
 
+# bats test_tags=works:qemu:rebind,works:qemu:share,works:qemu:flush
 @test "after the driver is unbound and bound the region works again with its content" {
 	start_daemon
 	boot a
@@ -166,6 +175,7 @@ teardown() {
 	end_guest a
 }
 
+# bats test_tags=works:qemu:rebind,works:qemu:share
 @test "thirty fast unbinds and binds leave the region working and leak no descriptor" {
 	local before qemu
 	start_daemon
@@ -198,6 +208,7 @@ descriptors_are() {
 	[[ $(count_descriptors "$2") == "$1" ]]
 }
 
+# bats test_tags=works:qemu:share
 @test "two guests at once on one region see each other's writes" {
 	start_daemon
 	boot a &
@@ -219,6 +230,7 @@ descriptors_are() {
 	end_guest b
 }
 
+# bats test_tags=works:qemu:unplug,works:qemu:share,works:qemu:flush
 @test "the device can be unplugged and plugged in again on the same connection" {
 	start_daemon
 	boot a --root-port
@@ -240,6 +252,7 @@ descriptors_are() {
 	end_guest a
 }
 
+# bats test_tags=works:qemu:share,works:qemu:flush
 @test "when its worker is killed a guest reads and writes on, only fsync hangs, and the next guest is served" {
 	start_daemon
 	boot a

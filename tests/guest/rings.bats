@@ -45,22 +45,27 @@ flushes_with() {
 	end_guest a
 }
 
+# bats test_tags=works:qemu:packed,works:qemu:indirect,works:qemu:event-idx,works:qemu:flush,works:qemu:rebind,works:qemu:share
 @test "a packed ring with all features serves a guest" {
 	flushes_with '' 34=1 28=1 29=1
 }
 
+# bats test_tags=works:qemu:packed,works:qemu:event-idx,works:qemu:flush,works:qemu:rebind,works:qemu:share
 @test "a packed ring without indirect descriptors serves a guest" {
-	flushes_with indirect 34=1 28=0
+	flushes_with indirect 34=1 28=0 29=1
 }
 
+# bats test_tags=works:qemu:packed,works:qemu:indirect,works:qemu:flush,works:qemu:rebind,works:qemu:share
 @test "a packed ring without event index serves a guest" {
-	flushes_with event-idx 34=1 29=0
+	flushes_with event-idx 34=1 28=1 29=0
 }
 
+# bats test_tags=works:qemu:split,works:qemu:indirect,works:qemu:event-idx,works:qemu:flush,works:qemu:rebind,works:qemu:share
 @test "a split ring with all features serves a guest" {
 	flushes_with packed 34=0 28=1 29=1
 }
 
+# bats test_tags=works:qemu:split,works:qemu:flush,works:qemu:rebind,works:qemu:share
 @test "a split ring without indirect descriptors and event index serves a guest" {
 	flushes_with packed,in-order,indirect,event-idx 34=0 35=0 28=0 29=0
 }
