@@ -166,10 +166,11 @@ while True:
 	end_guest a
 }
 
-# No reboot here: virtiofsd offers protocol feature CONFIGURE_MEM_SLOTS, and
-# then QEMU 11.1 dies when a mapping that it has given to virtiofsd goes.
-# bats test_tags=works:qemu:beside-others,works:qemu:share,works:qemu:flush,works:qemu:stop-cont
-@test "beside a virtiofs of another back-end both work, also after QMP stop and cont" {
+# No reboot here: virtiofsd offers protocol feature CONFIGURE_MEM_SLOTS, and then
+# QEMU 11.1 dies when virtiofs starts again after our mapping has gone with it
+# stopped, which is what a reboot is. A rebind of either driver alone is not.
+# bats test_tags=works:qemu:beside-others,works:qemu:share,works:qemu:flush,works:qemu:stop-cont,works:qemu:rebind
+@test "beside a virtiofs of another back-end both work, also after QMP stop and cont and a rebind" {
 	local before fs
 	start_daemon
 	mkdir "$BATS_TEST_TMPDIR/share"
@@ -182,13 +183,18 @@ while True:
 	boot a --fs "$BATS_TEST_TMPDIR/fs"
 
 	run -0 vm run a 'mount -t virtiofs fs /mnt'
-	for round in 1 2; do
+	for round in 'at first' 'after cont' 'after a rebind'; do
+		case $round in
+		*cont) vm qmp a '{"execute": "stop"}' '{"execute": "cont"}' ;;
+		*rebind) run -0 vm run a 'pmem-driver unbind; pmem-driver bind' ;;
+		esac
+		pmem_appears a
 		run -0 vm run a 'cat /mnt/file'
 		assert_output 'in a file of the host'
-		run -0 vm run a "echo 'by the guest, $round' >/mnt/new"
+		run -0 vm run a "echo 'by the guest $round' >/mnt/new"
 		assert_equal "$(<"$BATS_TEST_TMPDIR/share/new")" \
-		    "by the guest, $round"
-		works_both_ways a "round $round"
+		    "by the guest $round"
+		works_both_ways a "$round"
 		wait_until 5 holds_our_region "$fs"
 		# From our region into the other back-end's file, and back.
 		run -0 vm run a 'dd if=/dev/pmem0 of=/mnt/copy bs=4096 skip=4 \
@@ -196,12 +202,10 @@ while True:
 		    dd if=/mnt/copy of=/dev/pmem0 bs=4096 seek=8 \
 		    iflag=direct oflag=direct conv=notrunc status=none'
 		run -0 host_get 32768
-		assert_output "host: round $round"
+		assert_output "host: $round"
 		before=$(log_count FLUSH)
 		run -0 vm run a 'fsync /dev/pmem0'
 		wait_until 5 log_count_exceeds FLUSH "$before"
-		[[ $round == 2 ]] ||
-		    vm qmp a '{"execute": "stop"}' '{"execute": "cont"}'
 	done
 	run -0 vm run a 'umount /mnt'
 	end_guest a
