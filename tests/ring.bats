@@ -406,3 +406,235 @@ ring_survives() {
     start_daemon
     run -0 vuctl up disable submit kick expect-idle get-vring-base base=0 start kept=yes expect-used expect-call
 }
+
+# --- packed rings ------------------------------------------------------------------------
+
+@test "packed: FLUSH is answered 0 with length 4" {
+    start_daemon
+    run -0 vuctl packed up flush stop
+}
+
+@test "packed: an unknown request is answered with an error, and the queue goes on" {
+    start_daemon
+    run -0 vuctl packed up request 1 request 0xffffffff request 1 layout=indirect flush stop
+}
+
+@test "packed: requests in indirect tables and in pieces of odd sizes are answered" {
+    start_daemon
+    run -0 vuctl packed up flush layout=indirect flush layout=pieces flush count=64 layout=indirect \
+        flush count=16 layout=pieces flush count=32 stop
+}
+
+@test "packed: rings of 1, 2, 3, 7 and 32768 entries work" {
+    start_daemon
+    run -0 vuctl packed negotiate start size=1 expect-map flush layout=indirect flush layout=indirect \
+        flush layout=indirect stop start size=2 expect-map flush flush flush stop \
+        start size=3 expect-map flush flush flush layout=indirect count=3 flush stop \
+        start size=7 expect-map flush count=3 flush stop \
+        start size=32768 expect-map flush count=1000 stop
+}
+
+@test "packed: a ring of 7 entries goes round many times, whatever the chains" {
+    start_daemon
+    steps=()
+    for _ in {1..15}; do
+        steps+=(flush count=3 flush layout=pieces flush layout=indirect count=7 flush flush count=2)
+    done
+    run -0 vuctl packed negotiate start size=7 expect-map "${steps[@]}" stop
+}
+
+@test "packed: the same without EVENT_IDX, and without IN_ORDER" {
+    start_daemon
+    steps=()
+    for _ in {1..10}; do
+        steps+=(flush count=2 flush layout=indirect flush layout=pieces)
+    done
+    run -0 vuctl packed negotiate start size=5 without=EVENT_IDX expect-map "${steps[@]}" stop \
+        start size=5 without=IN_ORDER expect-map "${steps[@]}" stop \
+        start size=5 without=EVENT_IDX,IN_ORDER,INDIRECT expect-map flush count=2 flush layout=pieces stop
+}
+
+@test "packed: requests come back in order" {
+    start_daemon
+    run -0 vuctl packed up submit submit layout=indirect submit layout=pieces submit count=5 kick expect-used flush
+}
+
+@test "split: requests come back in order" {
+    start_daemon
+    run -0 vuctl up submit submit layout=indirect submit layout=pieces submit count=5 kick expect-used flush
+}
+
+@test "packed: a ring goes on where it was stopped, wrap counters and all" {
+    start_daemon
+    # 7 entries: 3 chains are 6, the fourth crosses the end.
+    run -0 vuctl packed negotiate start size=7 expect-map flush count=3 stop base=0x80068006 \
+        start kept=yes flush stop base=0x00010001 start kept=yes flush count=3 stop base=0x80008000 \
+        start kept=yes flush count=3 flush layout=indirect stop base=0 \
+        start kept=yes flush count=3 flush layout=indirect stop base=0x80008000 start kept=yes flush
+}
+
+@test "packed: a ring begins where SET_VRING_BASE says" {
+    start_daemon
+    run -0 vuctl packed negotiate start size=7 base=0x00050005 expect-map flush count=3 stop base=0x80048004 \
+        start size=7 base=0 expect-map flush stop base=0x00020002
+}
+
+@test "packed: a base of one position, as rust-vmm sends it, is both" {
+    start_daemon --front-end=rust-vmm
+    run -0 vuctl packed negotiate start size=7 expect-map flush count=2 stop base=0x80048004 \
+        set-vring keep=yes send id=GET_VRING_BASE payload=vring:0:0 expect-reply payload=vring:0:0x80048004 \
+        send id=SET_VRING_BASE flags=9 payload=vring:0:0x8004 expect-ack \
+        send id=GET_VRING_BASE payload=vring:0:0 expect-reply payload=vring:0:0x80048004
+}
+
+@test "packed: a base outside of the ring is not served, and a new start works" {
+    start_daemon
+    run -0 vuctl packed negotiate set-features mem-table set-vring size=7 \
+        send id=GET_VRING_BASE payload=vring:0:0 expect-reply size=8 \
+        send id=SET_VRING_BASE flags=9 payload=vring:0:0x80078007 expect-ack \
+        send id=SET_VRING_KICK flags=9 payload=u64:0 fds=eventfd expect-ack \
+        enable expect-map submit kick expect-idle stop base=any start size=7 expect-map flush
+    assert_log 'ring 0 cannot be served'
+}
+
+@test "packed: a request left when the ring stopped is served after the next start" {
+    start_daemon
+    run -0 vuctl packed up flush disable submit count=2 kick expect-idle get-vring-base \
+        start kept=yes expect-used expect-call on=either flush
+}
+
+@test "packed: a device that changes its format at a reset works" {
+    start_daemon
+    run -0 vuctl up flush count=3 stop packed start expect-map flush count=3 stop \
+        packed on=no start expect-map flush count=3 stop packed start size=5 expect-map flush
+}
+
+@test "packed: the driver is not called when it does not want to be" {
+    start_daemon
+    run -0 vuctl packed negotiate start without=EVENT_IDX expect-map flush interrupts off \
+        submit kick expect-used expect-no-call interrupts on submit kick expect-used expect-call
+    run -0 vuctl packed up flush interrupts off submit kick expect-used expect-no-call \
+        interrupts on submit kick expect-used expect-call
+}
+
+@test "packed: with EVENT_IDX the driver is called at the request that it names" {
+    start_daemon
+    run -0 vuctl packed up flush interrupts at-last count=3 submit count=2 kick expect-used expect-no-call \
+        submit kick expect-used expect-call
+}
+
+@test "packed: with EVENT_IDX the driver is called at a request of the next round" {
+    start_daemon
+    run -0 vuctl packed negotiate start size=7 expect-map flush count=2 interrupts at-last count=2 \
+        submit count=2 kick expect-used expect-call
+}
+
+# The packed ring survives a bad chain: it is handed back whole, and what comes
+# after is served.
+packed_survives() {
+    start_daemon
+    run -0 vuctl packed negotiate start size=11 expect-map flush bad-chain "$1" used=yes flush \
+        bad-chain "$1" used=yes flush layout=indirect bad-chain "$1" used=yes flush layout=pieces flush stop
+    assert_log "${2:-warn: .*malformed chain}"
+}
+
+@test "packed: the ring survives the request lies outside the memory" {
+    packed_survives request-outside
+}
+
+@test "packed: the ring survives the reply lies outside the memory" {
+    packed_survives reply-outside
+}
+
+@test "packed: the ring survives address + length is more than 2^64" {
+    packed_survives address-wraps
+}
+
+@test "packed: the ring survives the reply crosses the end of the memory" {
+    packed_survives crosses-end
+}
+
+@test "packed: the ring survives a user address instead of a guest address" {
+    packed_survives user-address
+}
+
+@test "packed: the ring survives a request of 2^32-1 bytes" {
+    packed_survives huge-length
+}
+
+@test "packed: the ring survives the reply before the request" {
+    packed_survives writable-first
+}
+
+@test "packed: the ring survives nothing for the reply" {
+    packed_survives no-writable 'debug: .*FLUSH'
+}
+
+@test "packed: the ring survives no request" {
+    packed_survives no-readable 'warn: .*a request without a type'
+}
+
+@test "packed: the ring survives a request of 2 bytes" {
+    packed_survives short-request 'warn: .*a request without a type'
+}
+
+@test "packed: the ring survives 2 bytes for the reply" {
+    packed_survives short-reply 'debug: .*FLUSH'
+}
+
+@test "packed: the ring survives both parts empty" {
+    packed_survives zero-lengths 'warn: .*a request without a type'
+}
+
+@test "packed: the ring survives an indirect table of length 0" {
+    packed_survives indirect-empty
+}
+
+@test "packed: the ring survives an indirect table of 31 bytes" {
+    packed_survives indirect-odd
+}
+
+@test "packed: the ring survives an indirect table outside the memory" {
+    packed_survives indirect-outside
+}
+
+@test "packed: the ring survives an indirect table across the end of the memory" {
+    packed_survives indirect-crosses-end
+}
+
+@test "packed: the ring survives an indirect table of 2^32-16 bytes" {
+    packed_survives indirect-huge
+}
+
+@test "packed: the ring survives an indirect descriptor in an indirect table" {
+    packed_survives indirect-in-indirect
+}
+
+@test "packed: the ring survives INDIRECT and NEXT in one descriptor" {
+    packed_survives indirect-and-next
+}
+
+@test "packed: the ring survives an indirect descriptor where INDIRECT was not negotiated" {
+    start_daemon
+    run -0 vuctl packed negotiate start without=INDIRECT expect-map flush submit layout=indirect kick expect-open \
+        drop-pending flush stop
+}
+
+@test "packed: malformed chains one after another never stop the ring" {
+    start_daemon
+    steps=()
+    for _ in {1..10}; do
+        for kind in reply-outside indirect-and-next indirect-odd no-writable writable-first; do
+            steps+=(bad-chain "$kind")
+        done
+        steps+=(flush)
+    done
+    run -0 vuctl packed negotiate start size=9 expect-map "${steps[@]}" stop
+}
+
+@test "packed: a chain without an end stops the ring and nothing else, and a new start works" {
+    start_daemon
+    run -0 vuctl on other packed up on a packed negotiate start size=7 expect-map flush bad-chain no-end used=no \
+        submit kick expect-idle expect-open stop base=any start expect-map flush on other flush
+    assert_log 'warn: .*without an end'
+}
