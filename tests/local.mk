@@ -26,6 +26,7 @@ BATS_TESTS = \
 	tests/client.bats \
 	tests/confinement.bats \
 	tests/dialects.bats \
+	tests/hostile.bats \
 	tests/lifecycle.bats \
 	tests/manual.bats \
 	tests/map.bats \
@@ -45,7 +46,7 @@ endif
 include tests/unit/local.mk
 include tests/fuzz/local.mk
 
-EXTRA_DIST += $(BATS_TESTS) tests/vuctl tests/helpers/common.bash
+EXTRA_DIST += $(BATS_TESTS) tests/hostile tests/vuctl tests/helpers/common.bash
 
 check-guest: all
 	$(AM_TESTS_ENVIRONMENT) $(BATS) --tap \
