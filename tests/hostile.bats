@@ -144,6 +144,10 @@ teardown() {
     hostile channel-socket
 }
 
+@test "event descriptors that block hold up nobody" {
+    hostile blocking-fd
+}
+
 # --- floods ---------------------------------------------------------------------
 
 @test "who writes and does not read waits, and costs neither memory nor CPU" {
