@@ -7,6 +7,7 @@
 #include "session.h"
 
 #include <endian.h>
+#include <inttypes.h>
 #include <string.h>
 
 #define PMEM_F_SHMEM_REGION 0 /* 5.19.3 */
@@ -18,11 +19,16 @@ static uint32_t
 pmem_serve(
     struct vus_session *session, unsigned ring, const struct vus_chain *chain)
 {
+	uint64_t size = vus_chain_readable(chain);
 	uint32_t type, ret;
 
-	if (vus_chain_read(chain, &type, sizeof(type)) != sizeof(type)) {
+	/* Exactly: a request of a disk driver begins like a FLUSH. */
+	if (size != sizeof(type) ||
+	    vus_chain_read(chain, &type, sizeof(type)) != sizeof(type)) {
 		vus_log(session, VUS_LOG_WARN,
-		    "ring %u: a request without a type", ring);
+		    "ring %u: a request of %" PRIu64 " bytes, and those of "
+		    "pmem have %zu: is the driver one for another device?",
+		    ring, size, sizeof(type));
 		ret = htole32(PMEM_ERROR);
 	} else if (le32toh(type) != PMEM_REQ_FLUSH) {
 		vus_log(session, VUS_LOG_WARN,
@@ -40,8 +46,10 @@ const struct vus_device_type pmem_type = {
 	.name = "pmem",
 	.features = VUS_BIT(PMEM_F_SHMEM_REGION),
 	.expected = VUS_BIT(PMEM_F_SHMEM_REGION),
-	.unaccepted = "the guest's driver does not accept SHMEM_REGION and "
-		      "will find no memory: Linux 6.8 or later is needed",
+	.unaccepted = "SHMEM_REGION was not accepted, so no memory will be "
+		      "found: the guest is older than Linux 6.8, or the "
+		      "front-end is for another device than pmem",
+	.config_size = 16,
 	.num_queues = 1,
 	.serve = pmem_serve,
 };

@@ -18,19 +18,24 @@
 /* What front-ends on rust-vmm's crate can do besides. */
 #define RUST_VMM                                                               \
 	(VUS_BIT(VUS_F_RESET_DEVICE) | VUS_BIT(VUS_F_CONFIGURE_MEM_SLOTS) |    \
-	    VUS_BIT(VUS_F_STATUS))
+	    VUS_BIT(VUS_F_STATUS) | VUS_BIT(VUS_F_LOG_SHMFD) |                 \
+	    VUS_BIT(VUS_F_INFLIGHT_SHMFD) |                                    \
+	    VUS_BIT(VUS_F_GET_VRING_BASE_INFLIGHT) |                           \
+	    VUS_BIT(VUS_F_INBAND_NOTIFICATIONS) | VUS_BIT(VUS_F_DEVICE_STATE))
 
 static const struct profile profiles[] = {
 	/*
 	 * QEMU 11.1. Without CONFIGURE_MEM_SLOTS, of which it dies at the
 	 * second start of a guest's driver; all regions together become one
 	 * PCI BAR, whose size is a power of two or an assertion fails; a
-	 * fourth region's PCI capability does not fit, likewise.
+	 * fourth region's PCI capability does not fit, likewise. Its generic
+	 * device does not pass the reset of a single queue on to us.
 	 */
 	{
 	    .name = "qemu",
 	    .protocol_features = COMMON,
 	    .shmem_bit = VUS_F_SHMEM,
+	    .virtio_without = VUS_BIT(VUS_VIRTIO_F_RING_RESET),
 	    .max_regions = 3,
 	    .power_of_two = true,
 	},

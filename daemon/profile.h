@@ -16,6 +16,7 @@ struct profile {
 	uint64_t protocol_features; /* that we offer, in today's numbers */
 	unsigned shmem_bit;	    /* the number that it knows SHMEM by */
 	bool short_shmem_config;    /* see struct vus_dialect */
+	uint64_t virtio_without;    /* virtio features it cannot keep */
 	unsigned max_regions;	    /* that the front-end survives */
 	bool power_of_two;	    /* the sum of all sizes must be one */
 };

@@ -26,9 +26,11 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -44,8 +46,9 @@ struct worker {
 	struct event backend_read;
 	struct event backend_write;
 	struct event kick[VUS_RINGS_MAX];
-	struct event work; /* due at once while work is left */
-	struct event half; /* due when a message took too long to arrive */
+	struct event state; /* the pipe of a device state */
+	struct event work;  /* due at once while work is left */
+	struct event half;  /* due when a message took too long to arrive */
 	unsigned long long half_of; /* the message it is about */
 	struct timeval half_after;
 	bool connected;
@@ -242,6 +245,16 @@ kick_ready(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
+state_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)fd;
+	(void)what;
+	after(w, vus_session_state_ready(&w->session));
+}
+
+static void
 work_ready(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
@@ -278,6 +291,14 @@ worker_watch(void *ctx, enum vus_watch what, unsigned ring, int fd)
 	case VUS_WATCH_KICK:
 		ev = &w->kick[ring];
 		rearm(w, ev, fd, EV_READ | EV_PERSIST, kick_ready, ev);
+		break;
+	case VUS_WATCH_STATE_IN:
+	case VUS_WATCH_STATE_OUT:
+		ev = &w->state;
+		rearm(w, ev, fd,
+		    (short)((what == VUS_WATCH_STATE_IN ? EV_READ : EV_WRITE) |
+			    EV_PERSIST),
+		    state_ready, w);
 		break;
 	}
 	if (fd >= 0 && event_add(ev, NULL) < 0)
@@ -338,6 +359,23 @@ take_region(struct worker *w, const struct priv_region *region, int fd)
 	shm->writable = region->writable != 0;
 }
 
+/*
+ * Memory for GET_INFLIGHT_FD, whose largest size is known: once confined the
+ * worker can make none. It takes up no room before it is used.
+ */
+static void
+make_inflight(struct vus_host *host, unsigned queues)
+{
+	host->inflight_size = (uint64_t)queues * VUS_INFLIGHT_MAX;
+	host->inflight_fd =
+	    memfd_create("inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (host->inflight_fd < 0 ||
+	    ftruncate(host->inflight_fd, (off_t)host->inflight_size) < 0 ||
+	    fcntl(host->inflight_fd, F_ADD_SEALS,
+		F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		setup_failed("inflight buffer: %s", strerror(errno));
+}
+
 /* Take what the supervisor sends before anything else. */
 static void
 take_setup(struct worker *w, struct priv_setup *setup)
@@ -368,6 +406,7 @@ static void
 clean_up(struct worker *w)
 {
 	vus_session_close(&w->session);
+	fd_closep(&w->session.host.inflight_fd);
 	report_lost(w);
 	for (unsigned i = 0; i < VUS_SHMEM_MAX; i++)
 		if (w->device.shm[i].size != 0)
@@ -390,6 +429,7 @@ worker_run(void)
 		.ctx = w,
 		.log = worker_log,
 		.watch = worker_watch,
+		.inflight_fd = -1,
 	};
 	struct vus_dialect dialect = { 0 };
 	struct sandbox_policy policy = { 0 };
@@ -420,9 +460,11 @@ worker_run(void)
 	}
 	dialect.protocol_features = profile->protocol_features;
 	dialect.shmem_bit = profile->shmem_bit;
-	dialect.virtio_without = setup.virtio_without;
+	dialect.virtio_without = profile->virtio_without | setup.virtio_without;
 	dialect.short_shmem_config = profile->short_shmem_config;
 	host.verbosity = (enum vus_log_level)setup.log_level;
+	if (profile->protocol_features & VUS_BIT(VUS_F_INFLIGHT_SHMFD))
+		make_inflight(&host, w->device.type->num_queues);
 	vus_session_init(&w->session, &w->device, &dialect, &host);
 
 	w->base = loop_new();

@@ -30,6 +30,7 @@ struct vus_device_type {
 	uint64_t expected;	/* of these, what a driver must accept ... */
 	const char *unaccepted; /* ... or the log says this */
 	unsigned num_queues;	/* 1 to VUS_RINGS_MAX */
+	unsigned config_size;	/* bytes that mean something; 0: any may */
 
 	/*
 	 * Serve one request. Writes the answer into the chain and returns

@@ -2,16 +2,20 @@
 # The vhost-user wire: linked by the worker alone.
 noinst_LIBRARIES += proto/libvus.a
 proto_libvus_a_SOURCES = \
+	proto/backend.c proto/backend.h \
 	proto/channel.c proto/channel.h \
 	proto/checked.h \
 	proto/device.h \
+	proto/dirty.c proto/dirty.h \
 	proto/fd.h \
+	proto/inflight.c proto/inflight.h \
 	proto/map.c proto/map.h \
 	proto/mapping.c proto/mapping.h \
 	proto/mem.c proto/mem.h \
 	proto/message.c \
 	proto/scm.h \
 	proto/session.c proto/session.h \
+	proto/state.c proto/state.h \
 	proto/virtq.c proto/virtq.h \
 	proto/virtq_packed.c \
 	proto/virtq_ring.h \

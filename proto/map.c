@@ -4,6 +4,7 @@
 
 #include "map.h"
 
+#include "backend.h"
 #include "session.h"
 
 #include <errno.h>
@@ -17,12 +18,21 @@ vus_map_allowed(const struct vus_session *s)
 	       s->backend.fd >= 0;
 }
 
+/* Whether the mapping that this session had made is in the memory table. */
 static bool
-in_table(const struct vus_session *s, unsigned shmid)
+survived(const struct vus_session *s, unsigned shmid)
 {
 	const struct vus_region *region = &s->device->shm[shmid];
+	const struct vus_mem_region *entry;
 
-	return vus_mem_has_file(&s->mem, region->dev, region->ino);
+	if (!s->state.has_map_addr[shmid])
+		return false;
+	for (unsigned i = 0; (entry = vus_mem_find_file(&s->mem, region->dev,
+				  region->ino, &i)) != NULL;
+	     i++)
+		if (entry->guest_addr == s->state.map_addr[shmid])
+			return true;
+	return false;
 }
 
 /* One SHMEM_MAP of a whole region. Returns 0 or a negative errno. */
@@ -30,25 +40,17 @@ static int
 send_map(struct vus_session *s, unsigned shmid)
 {
 	const struct vus_region *region = &s->device->shm[shmid];
-	struct vus_state *st = &s->state;
 	struct vus_wire_mmap map = {
 		.shmid = (uint8_t)shmid,
 		.len = region->size,
 		.flags = region->writable ? VUS_MMAP_WRITABLE : 0,
 	};
-	/* A front-end may never answer; what it owes us stays bounded. */
-	bool ask = vus_negotiated(s, VUS_F_REPLY_ACK) &&
-		   st->npending < VUS_MAP_PENDING_MAX;
-	int rc;
+	int rc = vus_backend_send(
+	    s, VUS_BACKEND_SHMEM_MAP, shmid, &map, sizeof(map), region->fd);
 
-	rc = vus_chan_send(&s->backend, VUS_BACKEND_SHMEM_MAP,
-	    ask ? VUS_FLAG_NEED_REPLY : 0, &map, sizeof(map), region->fd);
 	if (rc < 0)
 		return rc;
-	if (ask)
-		st->pending[(st->pending_first + st->npending++) %
-			    VUS_MAP_PENDING_MAX] = (uint8_t)shmid;
-	st->map[shmid] = VUS_MAP_SENT;
+	s->state.map[shmid] = VUS_MAP_SENT;
 	vus_log(s, VUS_LOG_DEBUG, "SHMEM_MAP sent: shmid %u, %" PRIu64 " bytes",
 	    shmid, region->size);
 	return 0;
@@ -67,7 +69,7 @@ vus_map_continue(struct vus_session *s)
 			return;
 		if (s->device->shm[shmid].size == 0)
 			continue;
-		if (in_table(s, shmid)) {
+		if (survived(s, shmid)) {
 			st->map[shmid] = VUS_MAP_DONE;
 			vus_log(s, VUS_LOG_DEBUG, "shmid %u is mapped already",
 			    shmid);
@@ -109,84 +111,103 @@ vus_map_stop(struct vus_session *s)
 	s->state.nstale = s->state.npending;
 }
 
+static bool
+has_region(const struct vus_session *s, unsigned shmid)
+{
+	return s->device->shm[shmid].size != 0;
+}
+
+void
+vus_map_table_changes(struct vus_session *s)
+{
+	struct vus_state *st = &s->state;
+	const struct vus_mem_region *entry;
+
+	/* The answer to a map comes before the table that shows it. */
+	if (st->npending != 0 && s->backend.fd >= 0)
+		vus_backend_readable(s);
+	st->nseen = 0;
+	for (unsigned shmid = 0; shmid < VUS_SHMEM_MAX; shmid++) {
+		const struct vus_region *region = &s->device->shm[shmid];
+
+		for (unsigned i = 0;
+		     has_region(s, shmid) &&
+		     (entry = vus_mem_find_file(
+			  &s->mem, region->dev, region->ino, &i)) != NULL;
+		     i++, st->nseen++)
+			if (st->nseen < VUS_MEM_TABLE_MAX)
+				st->seen[st->nseen] = entry->guest_addr;
+	}
+}
+
+static bool
+was_seen(const struct vus_state *st, uint64_t addr)
+{
+	for (unsigned i = 0; i < st->nseen; i++)
+		if (st->seen[i] == addr)
+			return true;
+	return false;
+}
+
 void
 vus_map_table_changed(struct vus_session *s)
 {
-	for (unsigned i = 0; i < VUS_SHMEM_MAX; i++)
-		if (s->device->shm[i].size != 0 && s->state.started &&
-		    in_table(s, i))
-			s->state.map[i] = VUS_MAP_DONE;
+	struct vus_state *st = &s->state;
+	const struct vus_mem_region *entry;
+
+	if (st->nseen > VUS_MEM_TABLE_MAX)
+		return;
+	for (unsigned shmid = 0; shmid < VUS_SHMEM_MAX; shmid++) {
+		const struct vus_region *region = &s->device->shm[shmid];
+		unsigned fresh = 0;
+
+		if (!st->map_awaited[shmid])
+			continue;
+		for (unsigned i = 0;
+		     (entry = vus_mem_find_file(
+			  &s->mem, region->dev, region->ino, &i)) != NULL;
+		     i++) {
+			if (was_seen(st, entry->guest_addr))
+				continue;
+			/* Two at once: not to be told apart. */
+			st->has_map_addr[shmid] = ++fresh == 1;
+			st->map_addr[shmid] = entry->guest_addr;
+			st->map_awaited[shmid] = false;
+		}
+	}
 }
 
-/* One answer; false if it is none that we asked for. */
-static bool
-on_answer(struct vus_session *s, const struct vus_msg *msg)
+void
+vus_map_forget(struct vus_session *s)
+{
+	memset(s->state.map_awaited, 0, sizeof(s->state.map_awaited));
+	memset(s->state.has_map_addr, 0, sizeof(s->state.has_map_addr));
+	memset(s->state.mapped_once, 0, sizeof(s->state.mapped_once));
+}
+
+void
+vus_map_answer(struct vus_session *s, unsigned shmid, uint64_t result)
 {
 	struct vus_state *st = &s->state;
-	uint64_t result;
-	unsigned shmid;
 
-	if (msg->head.request != VUS_BACKEND_SHMEM_MAP ||
-	    msg->head.flags != (VUS_VERSION | VUS_FLAG_REPLY) ||
-	    msg->head.size != sizeof(result) || msg->nfds != 0 ||
-	    st->npending == 0)
-		return false;
-	memcpy(&result, msg->payload, sizeof(result));
-	shmid = st->pending[st->pending_first];
-	st->pending_first = (st->pending_first + 1) % VUS_MAP_PENDING_MAX;
-	st->npending--;
-	if (st->nstale != 0) {
-		/* About an earlier start, whose mappings are gone. */
-		st->nstale--;
-		return true;
-	}
 	if (result == 0) {
 		vus_log(s, VUS_LOG_DEBUG, "SHMEM_MAP done: shmid %u", shmid);
-		if (st->map[shmid] == VUS_MAP_SENT)
-			st->map[shmid] = VUS_MAP_DONE;
-		return true;
+		st->map[shmid] = VUS_MAP_DONE;
+		st->mapped_once[shmid] = true;
+		st->map_awaited[shmid] = true;
+		return;
 	}
-	/* Once the table shows our file, "refused" meant "already there". */
-	if (st->map[shmid] != VUS_MAP_SENT)
-		return true;
 	st->map[shmid] = VUS_MAP_REFUSED;
+	if (st->mapped_once[shmid]) {
+		/* crosvm keeps mappings over a reset of the device. */
+		vus_log(s, VUS_LOG_INFO,
+		    "SHMEM_MAP of shmid %u refused (%" PRId64 "), as it is "
+		    "by a front-end that has kept the mapping",
+		    shmid, (int64_t)result);
+		return;
+	}
 	vus_log(s, VUS_LOG_WARN,
 	    "SHMEM_MAP of shmid %u refused by the front-end (%" PRId64 "): "
 	    "unless it is mapped there already the guest sees no memory",
 	    shmid, (int64_t)result);
-	return true;
-}
-
-void
-vus_map_readable(struct vus_session *s)
-{
-	enum vus_chan_status rc = vus_chan_fill(&s->backend);
-	struct vus_msg *msg = &s->msg;
-
-	if (rc == VUS_CHAN_AGAIN)
-		return;
-	while (rc == VUS_CHAN_OK) {
-		bool fits;
-
-		rc = vus_chan_take(&s->backend, msg);
-		if (rc == VUS_CHAN_AGAIN)
-			return;
-		if (rc != VUS_CHAN_OK)
-			break;
-		fits = on_answer(s, msg);
-		vus_msg_close(msg);
-		if (!fits) {
-			s->backend.why = "not an answer to a SHMEM_MAP";
-			rc = VUS_CHAN_BROKEN;
-		}
-	}
-	if (rc == VUS_CHAN_EOF)
-		vus_log(s, VUS_LOG_DEBUG,
-		    "back-end channel closed by the front-end");
-	else
-		vus_log(s, VUS_LOG_WARN,
-		    "back-end channel closed: %s; regions cannot be mapped "
-		    "again",
-		    s->backend.why);
-	vus_session_set_backend(s, -1);
 }

@@ -12,7 +12,10 @@
  * it is disabled, GET_VRING_BASE is asked for, or the device is reset. QEMU
  * drops all mappings at a reset and says nothing, and keeps them over QMP stop
  * and cont; so at each start a region is mapped unless the memory table holds
- * its file already, which tells that the mapping has survived.
+ * its file where our mapping had appeared, which tells that it has survived.
+ * The file alone tells nothing: another device of the VM may have mapped it.
+ * Where it is not known, a map is sent; QEMU refuses one that is there already
+ * and does no harm.
  *
  * A channel that comes while the device is started (Cloud Hypervisor sends it
  * last, and anew) gets all maps: what became of those on the old one is not
@@ -24,6 +27,7 @@
 #define MAP_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct vus_session;
 
@@ -45,11 +49,15 @@ bool vus_map_wants_write(const struct vus_session *s);
 /* The device has stopped: no mapping is taken for granted any more. */
 void vus_map_stop(struct vus_session *s);
 
-/* The memory table has changed: note the regions that are in it. */
+/* The memory table is about to change, and has changed: a region that was
+ * mapped and now appears in it tells where its mapping is. */
+void vus_map_table_changes(struct vus_session *s);
 void vus_map_table_changed(struct vus_session *s);
 
-/* Answers have come in: read and note them. Closes a channel that has ended
- * or makes no sense. */
-void vus_map_readable(struct vus_session *s);
+/* Another device begins on this connection. */
+void vus_map_forget(struct vus_session *s);
+
+/* The front-end's answer to a map of the present start. */
+void vus_map_answer(struct vus_session *s, unsigned shmid, uint64_t result);
 
 #endif

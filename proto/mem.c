@@ -19,24 +19,24 @@ refuse(const char **why, int error, const char *reason)
 
 /* Whether the numbers can be, looked at for themselves. */
 static bool
-numbers_valid(const struct vus_wire_mem_region *r)
+numbers_valid(const struct vus_wire_mem_region *r, bool by_guest)
 {
 	uint64_t end;
 
 	return r->size != 0 && checked_add(r->guest_addr, r->size, &end) &&
-	       checked_add(r->user_addr, r->size, &end) &&
+	       (by_guest || checked_add(r->user_addr, r->size, &end)) &&
 	       checked_add(r->mmap_offset, r->size, &end);
 }
 
 static bool
 overlaps_any(const struct vus_mem_region *list, unsigned n,
-    const struct vus_wire_mem_region *r)
+    const struct vus_wire_mem_region *r, bool by_guest)
 {
 	for (unsigned i = 0; i < n; i++)
 		if (checked_overlap(list[i].guest_addr, list[i].size,
 			r->guest_addr, r->size) ||
-		    checked_overlap(
-			list[i].user_addr, list[i].size, r->user_addr, r->size))
+		    (!by_guest && checked_overlap(list[i].user_addr,
+				      list[i].size, r->user_addr, r->size)))
 			return true;
 	return false;
 }
@@ -47,12 +47,12 @@ overlaps_any(const struct vus_mem_region *list, unsigned n,
  */
 static int
 describe(struct vus_mem_region *out, const struct vus_wire_mem_region *r,
-    int fd, struct stat *st, const char **why)
+    int fd, bool by_guest, struct stat *st, const char **why)
 {
 	int rc;
 
 	memset(out, 0, sizeof(*out));
-	if (!numbers_valid(r))
+	if (!numbers_valid(r, by_guest))
 		return refuse(why, -EINVAL, "an empty or wrapping region");
 	rc = vus_mapping_check(fd, r->mmap_offset, r->size, st, why);
 	if (rc < 0)
@@ -105,11 +105,11 @@ vus_mem_replace(struct vus_mem *mem, const struct vus_wire_mem_region *regions,
 	for (; done < n; done++) {
 		struct stat st;
 
-		rc =
-		    describe(&fresh[done], &regions[done], fds[done], &st, why);
+		rc = describe(&fresh[done], &regions[done], fds[done],
+		    mem->by_guest, &st, why);
 		if (rc < 0)
 			break;
-		if (overlaps_any(fresh, done, &regions[done])) {
+		if (overlaps_any(fresh, done, &regions[done], mem->by_guest)) {
 			rc = refuse(why, -EINVAL, "overlapping regions");
 			break;
 		}
@@ -151,10 +151,10 @@ vus_mem_add(struct vus_mem *mem, const struct vus_wire_mem_region *region,
 
 	if (mem->nregions == VUS_MEM_SLOTS_MAX)
 		return refuse(why, -ENOSPC, "no memory slot is left");
-	rc = describe(&fresh, region, fd, &st, why);
+	rc = describe(&fresh, region, fd, mem->by_guest, &st, why);
 	if (rc < 0)
 		return rc;
-	if (overlaps_any(mem->region, mem->nregions, region))
+	if (overlaps_any(mem->region, mem->nregions, region, mem->by_guest))
 		return refuse(why, -EINVAL, "overlapping regions");
 	rc = vus_mapping_open(
 	    &fresh.map, fd, fresh.file_offset, fresh.size, &st, why);
@@ -171,7 +171,7 @@ vus_mem_remove(struct vus_mem *mem, const struct vus_wire_mem_region *region)
 		struct vus_mem_region *r = &mem->region[i];
 
 		if (r->guest_addr != region->guest_addr ||
-		    r->user_addr != region->user_addr ||
+		    (r->user_addr != region->user_addr && !mem->by_guest) ||
 		    r->size != region->size)
 			continue;
 		vus_mapping_close(&r->map);
@@ -189,13 +189,13 @@ vus_mem_clear(struct vus_mem *mem)
 	mem->nregions = 0;
 }
 
-bool
-vus_mem_has_file(const struct vus_mem *mem, dev_t dev, ino_t ino)
+const struct vus_mem_region *
+vus_mem_find_file(const struct vus_mem *mem, dev_t dev, ino_t ino, unsigned *i)
 {
-	for (unsigned i = 0; i < mem->nregions; i++)
-		if (mem->region[i].dev == dev && mem->region[i].ino == ino)
-			return true;
-	return false;
+	for (; *i < mem->nregions; (*i)++)
+		if (mem->region[*i].dev == dev && mem->region[*i].ino == ino)
+			return &mem->region[*i];
+	return NULL;
 }
 
 void *
@@ -215,14 +215,27 @@ vus_mem_guest(const struct vus_mem *mem, uint64_t addr, uint64_t *len)
 }
 
 void *
-vus_mem_user(const struct vus_mem *mem, uint64_t addr, uint64_t len)
+vus_mem_ring(const struct vus_mem *mem, uint64_t addr, uint64_t len)
 {
 	for (unsigned i = 0; i < mem->nregions; i++) {
 		const struct vus_mem_region *r = &mem->region[i];
+		uint64_t start = mem->by_guest ? r->guest_addr : r->user_addr;
 
-		if (addr >= r->user_addr &&
-		    checked_within(addr - r->user_addr, len, r->size))
-			return r->map.at + (addr - r->user_addr);
+		if (addr >= start && checked_within(addr - start, len, r->size))
+			return r->map.at + (addr - start);
 	}
 	return NULL;
+}
+
+uint64_t
+vus_mem_guest_addr(const struct vus_mem *mem, const void *at)
+{
+	for (unsigned i = 0; i < mem->nregions; i++) {
+		const struct vus_mem_region *r = &mem->region[i];
+		uintptr_t offset = (uintptr_t)at - (uintptr_t)r->map.at;
+
+		if ((uintptr_t)at >= (uintptr_t)r->map.at && offset < r->size)
+			return r->guest_addr + offset;
+	}
+	return UINT64_MAX;
 }

@@ -33,6 +33,9 @@ struct vus_mem_region {
 };
 
 struct vus_mem {
+	/* Rings are named by guest physical addresses, and user_addr says
+	 * nothing: VHOST_USER_PROTOCOL_F_GPA_ADDRESSES. */
+	bool by_guest;
 	unsigned nregions;
 	struct vus_mem_region region[VUS_MEM_SLOTS_MAX];
 };
@@ -54,7 +57,8 @@ int vus_mem_replace(struct vus_mem *mem,
 int vus_mem_add(struct vus_mem *mem, const struct vus_wire_mem_region *region,
     int fd, const char **why) __attribute__((warn_unused_result));
 
-/* Remove the region with these addresses and size. Returns 0 or -ENOENT. */
+/* Remove the region with these addresses and size (of its addresses only the
+ * guest's, if by_guest). Returns 0 or -ENOENT. */
 int vus_mem_remove(
     struct vus_mem *mem, const struct vus_wire_mem_region *region)
     __attribute__((warn_unused_result));
@@ -62,8 +66,12 @@ int vus_mem_remove(
 /* Unmap everything. */
 void vus_mem_clear(struct vus_mem *mem);
 
-/* Whether a region of the file dev:ino is in the table. */
-bool vus_mem_has_file(const struct vus_mem *mem, dev_t dev, ino_t ino);
+/*
+ * The first entry of the table, from *i on, that is of the file dev:ino, and
+ * *i is its number; or NULL.
+ */
+const struct vus_mem_region *vus_mem_find_file(
+    const struct vus_mem *mem, dev_t dev, ino_t ino, unsigned *i);
 
 /*
  * Our address of guest physical address addr, or NULL. *len, in bytes, is
@@ -71,8 +79,11 @@ bool vus_mem_has_file(const struct vus_mem *mem, dev_t dev, ino_t ino);
  */
 void *vus_mem_guest(const struct vus_mem *mem, uint64_t addr, uint64_t *len);
 
-/* Our address of [addr, addr + len), front-end virtual, or NULL unless all
- * of it lies in one region. */
-void *vus_mem_user(const struct vus_mem *mem, uint64_t addr, uint64_t len);
+/* Our address of the part of a ring at [addr, addr + len), or NULL unless all
+ * of it lies in one region. addr is front-end virtual, or by_guest. */
+void *vus_mem_ring(const struct vus_mem *mem, uint64_t addr, uint64_t len);
+
+/* The guest physical address of a byte that vus_mem_ring() has found. */
+uint64_t vus_mem_guest_addr(const struct vus_mem *mem, const void *at);
 
 #endif

@@ -76,17 +76,25 @@ hang_up(struct vus_session *s, const char *format, ...)
 	return HANG_UP;
 }
 
+/* fd: goes with it, and stays ours; -1: none. */
 static enum verdict
-reply(struct vus_session *s, const struct vus_msg *msg, const void *payload,
-    size_t len)
+reply_fd(struct vus_session *s, const struct vus_msg *msg, const void *payload,
+    size_t len, int fd)
 {
 	int rc = vus_chan_send(
-	    &s->front, msg->head.request, VUS_FLAG_REPLY, payload, len, -1);
+	    &s->front, msg->head.request, VUS_FLAG_REPLY, payload, len, fd);
 
 	/* Nobody is there any more: the next read says so. */
 	if (rc < 0 && rc != -EPIPE)
 		return hang_up(s, "reply not sent: %s", strerror(-rc));
 	return REPLIED;
+}
+
+static enum verdict
+reply(struct vus_session *s, const struct vus_msg *msg, const void *payload,
+    size_t len)
+{
+	return reply_fd(s, msg, payload, len, -1);
 }
 
 static enum verdict
@@ -134,14 +142,18 @@ on_set_features(struct vus_session *s, struct vus_msg *msg)
 	if (features & ~vus_session_features(s))
 		return refuse(s, "features 0x%" PRIx64 " were not offered",
 		    features & ~vus_session_features(s));
+	/* But for LOG_ALL, by which a migration begins and ends. */
 	for (unsigned i = 0; i < type->num_queues; i++)
 		if (vus_ring_running(&s->ring[i]) &&
-		    features != s->state.features)
+		    ((features ^ s->state.features) &
+			~VUS_BIT(VUS_VIRTIO_F_LOG_ALL)) != 0)
 			return refuse(
 			    s, "features change while ring %u runs", i);
 	s->state.features = features;
-	for (unsigned i = 0; i < type->num_queues; i++)
+	for (unsigned i = 0; i < type->num_queues; i++) {
 		set_ring_features(&s->ring[i].vq, features);
+		vus_ring_log(s, i);
+	}
 	if (type->expected & ~features)
 		vus_log(s, VUS_LOG_WARN, "%s", type->unaccepted);
 	return DONE;
@@ -159,6 +171,7 @@ on_set_owner(struct vus_session *s, struct vus_msg *msg)
 	 */
 	vus_session_reset_device(s);
 	vus_mem_clear(&s->mem);
+	vus_map_forget(s);
 	return DONE;
 }
 
@@ -217,7 +230,14 @@ on_set_protocol_features(struct vus_session *s, struct vus_msg *msg)
 		    wire & ~offered);
 	if (s->state.started && features != s->state.protocol_features)
 		return refuse(s, "protocol features change while started");
+	/* vhost-user.rst, "In-band notifications", says to close it. */
+	if ((features & VUS_BIT(VUS_F_INBAND_NOTIFICATIONS)) &&
+	    (~features &
+		(VUS_BIT(VUS_F_BACKEND_REQ) | VUS_BIT(VUS_F_REPLY_ACK))))
+		return hang_up(s,
+		    "INBAND_NOTIFICATIONS without BACKEND_REQ and REPLY_ACK");
 	s->state.protocol_features = features;
+	s->mem.by_guest = vus_negotiated(s, VUS_F_GPA_ADDRESSES);
 	return DONE;
 }
 
@@ -267,6 +287,16 @@ on_get_config(struct vus_session *s, struct vus_msg *msg)
 	 * has asked for, for ever. */
 	if (!config_range(msg, &range))
 		return hang_up(s, "no such part of the configuration space");
+	if (s->device->type->config_size != 0 &&
+	    range.offset + range.size > s->device->type->config_size &&
+	    !s->config_doubted) {
+		s->config_doubted = true;
+		vus_log(s, VUS_LOG_INFO,
+		    "GET_CONFIG of %" PRIu32 " bytes at %" PRIu32
+		    ", and %s has %u: is the front-end for another device?",
+		    range.size, range.offset, s->device->type->name,
+		    s->device->type->config_size);
+	}
 	memcpy(msg->payload + sizeof(range), s->device->config + range.offset,
 	    range.size);
 	return reply(s, msg, msg->payload, msg->head.size);
@@ -318,6 +348,7 @@ on_set_mem_table(struct vus_session *s, struct vus_msg *msg)
 		    msg->nfds, table.nregions);
 	memcpy(regions, msg->payload + sizeof(table),
 	    table.nregions * sizeof(regions[0]));
+	vus_map_table_changes(s);
 	if (vus_mem_replace(&s->mem, regions, msg->fds, table.nregions, &why) <
 	    0)
 		return refuse(s, "%s", why);
@@ -338,6 +369,7 @@ on_add_mem_reg(struct vus_session *s, struct vus_msg *msg)
 	const char *why;
 
 	memcpy(&single, msg->payload, sizeof(single));
+	vus_map_table_changes(s);
 	if (vus_mem_add(&s->mem, &single.region, msg->fds[0], &why) < 0)
 		return refuse(s, "%s", why);
 	memory_changed(s);
@@ -350,10 +382,39 @@ on_rem_mem_reg(struct vus_session *s, struct vus_msg *msg)
 	struct vus_wire_single_region single;
 
 	memcpy(&single, msg->payload, sizeof(single));
+	vus_map_table_changes(s);
 	if (vus_mem_remove(&s->mem, &single.region) < 0)
 		return refuse(s, "no such region");
 	memory_changed(s);
 	return DONE;
+}
+
+/* --- the dirty log ------------------------------------------------------- */
+
+static void
+log_changed(struct vus_session *s)
+{
+	for (unsigned i = 0; i < s->device->type->num_queues; i++)
+		vus_ring_log(s, i);
+}
+
+/* Answered by the same again: QEMU waits for any answer, rust-vmm's front-end
+ * for this one. */
+static enum verdict
+on_set_log_base(struct vus_session *s, struct vus_msg *msg)
+{
+	struct vus_wire_log log;
+	const char *why;
+
+	if (msg->head.size != sizeof(log) || msg->nfds != 1)
+		return hang_up(s, "%" PRIu32 " bytes, %u file descriptors",
+		    msg->head.size, msg->nfds);
+	memcpy(&log, msg->payload, sizeof(log));
+	if (vus_dirty_open(&s->dirty, msg->fds[0], log.offset, log.size, &why) <
+	    0)
+		return refuse(s, "%s", why);
+	log_changed(s);
+	return reply(s, msg, &log, sizeof(log));
 }
 
 /* --- rings --------------------------------------------------------------- */
@@ -388,7 +449,7 @@ on_set_vring_addr(struct vus_session *s, struct vus_msg *msg)
 	struct vus_ring *ring;
 
 	memcpy(&addr, msg->payload, sizeof(addr));
-	if (addr.flags != 0)
+	if (addr.flags & ~VUS_VRING_F_LOG)
 		return refuse(s, "flags 0x%" PRIx32, addr.flags);
 	/* VIRTIO 1.3, 2.7: a ring that is out of line is never met. */
 	if (addr.desc % 16 != 0 || addr.avail % 2 != 0 || addr.used % 4 != 0)
@@ -398,6 +459,8 @@ on_set_vring_addr(struct vus_session *s, struct vus_msg *msg)
 	ring->avail_addr = addr.avail;
 	ring->used_addr = addr.used;
 	ring->has_addr = true;
+	ring->vq.log_ring = (addr.flags & VUS_VRING_F_LOG) != 0;
+	ring->vq.used_log = addr.log;
 	if (vus_ring_running(ring))
 		vus_ring_update(s, addr.index);
 	return DONE;
@@ -440,22 +503,15 @@ on_set_vring_enable(struct vus_session *s, struct vus_msg *msg)
 }
 
 /*
- * Take the descriptor of a kick, call or error message into *fd; -1 if it
- * says that there is none. It must be an eventfd (or another anonymous inode,
- * which is harmless) and will not block us.
+ * Take the descriptor of a message into *fd. It must be an eventfd (or
+ * another anonymous inode, which is harmless) and will not block us.
  */
 static enum verdict
 take_event_fd(struct vus_session *s, struct vus_msg *msg, int *fd)
 {
-	bool none = (payload_u64(msg) & VUS_VRING_NO_FD) != 0;
 	struct stat st;
 	int flags;
 
-	*fd = -1;
-	if (msg->nfds != (none ? 0U : 1U))
-		return hang_up(s, "%u file descriptors", msg->nfds);
-	if (none)
-		return DONE;
 	flags = fcntl(msg->fds[0], F_GETFL);
 	if (flags < 0 || fstat(msg->fds[0], &st) < 0)
 		return refuse(s, "%s", strerror(errno));
@@ -466,6 +522,19 @@ take_event_fd(struct vus_session *s, struct vus_msg *msg, int *fd)
 		return refuse(s, "%s", strerror(errno));
 	*fd = vus_msg_take_fd(msg);
 	return DONE;
+}
+
+/* The same for a kick, call or error message, which may say that there is
+ * none: -1. */
+static enum verdict
+take_vring_fd(struct vus_session *s, struct vus_msg *msg, int *fd)
+{
+	bool none = (payload_u64(msg) & VUS_VRING_NO_FD) != 0;
+
+	*fd = -1;
+	if (msg->nfds != (none ? 0U : 1U))
+		return hang_up(s, "%u file descriptors", msg->nfds);
+	return none ? DONE : take_event_fd(s, msg, fd);
 }
 
 static unsigned
@@ -480,25 +549,44 @@ on_set_vring_kick(struct vus_session *s, struct vus_msg *msg)
 	enum verdict verdict;
 	int fd;
 
-	verdict = take_event_fd(s, msg, &fd);
+	verdict = take_vring_fd(s, msg, &fd);
 	if (verdict != DONE)
 		return verdict;
-	vus_ring_kick_fd(s, payload_ring(msg), fd);
+	vus_ring_kick_fd(s, payload_ring(msg), fd, fd < 0);
+	return DONE;
+}
+
+/* In-band; it also starts a ring that SET_VRING_KICK has not. */
+static enum verdict
+on_vring_kick(struct vus_session *s, struct vus_msg *msg)
+{
+	struct vus_wire_vring_state state = payload_state(msg);
+
+	if (state.num != 0)
+		return refuse(
+		    s, "number %" PRIu32 " where 0 belongs", state.num);
+	if (!s->ring[state.index].kicked)
+		vus_ring_kick_fd(s, state.index, -1, false);
+	/* The acknowledgement says that it has been served. */
+	vus_ring_serve(s, state.index);
 	return DONE;
 }
 
 /* Put the descriptor of a message in place of *slot. */
 static enum verdict
-replace_event_fd(struct vus_session *s, struct vus_msg *msg, int *slot)
+replace_event_fd(struct vus_session *s, struct vus_msg *msg, int *slot,
+    struct vus_in_band *in_band)
 {
 	enum verdict verdict;
 	int fd;
 
-	verdict = take_event_fd(s, msg, &fd);
+	verdict = take_vring_fd(s, msg, &fd);
 	if (verdict != DONE)
 		return verdict;
 	fd_closep(slot);
 	*slot = fd;
+	in_band->due = false;
+	in_band->unwanted = fd < 0;
 	return DONE;
 }
 
@@ -506,7 +594,8 @@ static enum verdict
 on_set_vring_call(struct vus_session *s, struct vus_msg *msg)
 {
 	struct vus_ring *ring = &s->ring[payload_ring(msg)];
-	enum verdict verdict = replace_event_fd(s, msg, &ring->call_fd);
+	enum verdict verdict =
+	    replace_event_fd(s, msg, &ring->call_fd, &ring->call);
 
 	/* What was used while this was on its way has been called for on the
 	 * old descriptor, where nobody may look any more. One call too many
@@ -520,7 +609,154 @@ on_set_vring_call(struct vus_session *s, struct vus_msg *msg)
 static enum verdict
 on_set_vring_err(struct vus_session *s, struct vus_msg *msg)
 {
-	return replace_event_fd(s, msg, &s->ring[payload_ring(msg)].err_fd);
+	struct vus_ring *ring = &s->ring[payload_ring(msg)];
+
+	return replace_event_fd(s, msg, &ring->err_fd, &ring->err);
+}
+
+static enum verdict
+on_set_log_fd(struct vus_session *s, struct vus_msg *msg)
+{
+	enum verdict verdict;
+	int fd;
+
+	verdict = take_event_fd(s, msg, &fd);
+	if (verdict != DONE)
+		return verdict;
+	fd_closep(&s->dirty_fd);
+	s->dirty_fd = fd;
+	return DONE;
+}
+
+/* --- requests in flight -------------------------------------------------- */
+
+/* The inflight buffer that a message describes. False if it cannot be. */
+static bool
+inflight_valid(const struct vus_session *s,
+    const struct vus_wire_inflight *inflight, uint64_t *size)
+{
+	bool packed = s->state.features & VUS_BIT(VUS_VIRTIO_F_RING_PACKED);
+
+	if (inflight->num_queues == 0 ||
+	    inflight->num_queues > s->device->type->num_queues ||
+	    inflight->queue_size == 0 || inflight->queue_size > VUS_RING_MAX)
+		return false;
+	*size = (uint64_t)inflight->num_queues *
+		vus_inflight_size(packed, inflight->queue_size);
+	return true;
+}
+
+/* The memory was made when nobody had asked yet: see vus_host. */
+static enum verdict
+on_get_inflight_fd(struct vus_session *s, struct vus_msg *msg)
+{
+	struct vus_wire_inflight inflight;
+	struct vus_mapping map;
+	const char *why = "there is none";
+	struct stat st;
+	uint64_t size;
+	int fd = s->host.inflight_fd;
+
+	memcpy(&inflight, msg->payload, sizeof(inflight));
+	if (!inflight_valid(s, &inflight, &size))
+		return refuse(s, "%u queues of %u entries", inflight.num_queues,
+		    inflight.queue_size);
+	if (fd < 0 || size > s->host.inflight_size ||
+	    vus_mapping_check(fd, 0, size, &st, &why) < 0 ||
+	    vus_mapping_open(&map, fd, 0, size, &st, &why) < 0)
+		return refuse(s, "no inflight buffer: %s", why);
+	/* It may have been given out before. */
+	memset(map.at, 0, size);
+	vus_mapping_close(&map);
+	inflight.mmap_size = size;
+	inflight.mmap_offset = 0;
+	inflight.padding = 0;
+	return reply_fd(s, msg, &inflight, sizeof(inflight), fd);
+}
+
+static enum verdict
+on_set_inflight_fd(struct vus_session *s, struct vus_msg *msg)
+{
+	struct vus_wire_inflight inflight;
+	struct vus_mapping map;
+	const char *why;
+	struct stat st;
+	uint64_t size, end;
+
+	memcpy(&inflight, msg->payload, sizeof(inflight));
+	for (unsigned i = 0; i < s->device->type->num_queues; i++)
+		if (vus_ring_running(&s->ring[i]))
+			return refuse(s, "ring %u is running", i);
+	if (!inflight_valid(s, &inflight, &size) || inflight.mmap_size < size ||
+	    inflight.mmap_offset % 8 != 0 ||
+	    !checked_add(inflight.mmap_offset, size, &end))
+		return refuse(s, "%u queues of %u entries in %" PRIu64 " bytes",
+		    inflight.num_queues, inflight.queue_size,
+		    inflight.mmap_size);
+	if (vus_mapping_check(
+		msg->fds[0], inflight.mmap_offset, size, &st, &why) < 0 ||
+	    vus_mapping_open(
+		&map, msg->fds[0], inflight.mmap_offset, size, &st, &why) < 0)
+		return refuse(s, "%s", why);
+	vus_mapping_close(&s->inflight.map);
+	s->inflight.map = map;
+	s->inflight.queues = inflight.num_queues;
+	s->inflight.entries = inflight.queue_size;
+	s->inflight.packed =
+	    (s->state.features & VUS_BIT(VUS_VIRTIO_F_RING_PACKED)) != 0;
+	return DONE;
+}
+
+/* --- device state -------------------------------------------------------- */
+
+static enum verdict
+on_set_device_state_fd(struct vus_session *s, struct vus_msg *msg)
+{
+	struct vus_wire_transfer transfer;
+	const char *why = "no such direction or phase";
+
+	memcpy(&transfer, msg->payload, sizeof(transfer));
+	if (transfer.direction <= VUS_TRANSFER_LOAD &&
+	    transfer.phase == VUS_TRANSFER_STOPPED)
+		why =
+		    vus_state_begin(s, transfer.direction == VUS_TRANSFER_LOAD,
+			vus_msg_take_fd(msg));
+	if (why == NULL)
+		return reply_u64(s, msg, VUS_TRANSFER_NO_FD);
+	vus_log(s, VUS_LOG_WARN, "SET_DEVICE_STATE_FD refused: %s", why);
+	return reply_u64(s, msg, VUS_TRANSFER_NO_FD | 1);
+}
+
+static enum verdict
+answer_check(struct vus_session *s)
+{
+	struct vus_msg msg = { .head.request = VUS_CHECK_DEVICE_STATE };
+
+	s->transfer.check_due = false;
+	return reply_u64(s, &msg, s->transfer.phase != VUS_TRANSFER_DONE);
+}
+
+static enum verdict
+on_check_device_state(struct vus_session *s, struct vus_msg *msg)
+{
+	(void)msg;
+	/* What the front-end has written may still be in the pipe. */
+	if (vus_state_active(&s->transfer) && s->transfer.load) {
+		s->transfer.check_due = true;
+		return REPLIED;
+	}
+	vus_state_cancel(s, "the front-end has not read to the end");
+	return answer_check(s);
+}
+
+bool
+vus_dispatch_check(struct vus_session *s)
+{
+	if (answer_check(s) != HANG_UP)
+		return true;
+	vus_log(s, VUS_LOG_WARN, "connection closed: CHECK_DEVICE_STATE: %s",
+	    s->why);
+	return false;
 }
 
 /* --- shared memory regions ----------------------------------------------- */
@@ -564,8 +800,11 @@ static const struct row rows[VUS_REQUEST_END] = {
 	    .max_size = sizeof(struct vus_wire_mem_table) +
 		VUS_MEM_TABLE_MAX * sizeof(struct vus_wire_mem_region),
 	    .max_fds = VUS_MEM_TABLE_MAX, .handle = on_set_mem_table },
-	ROW(SET_LOG_BASE), ABSENT("LOG_SHMFD is not offered") },
-	ROW(SET_LOG_FD), ABSENT("LOG_SHMFD is not offered") },
+	/* Without LOG_SHMFD it is a u64, of an address that is not ours. */
+	ROW(SET_LOG_BASE), .min_size = U64,
+	    .max_size = sizeof(struct vus_wire_log), .max_fds = 1,
+	    NEEDS(LOG_SHMFD), .answer = OWN, .handle = on_set_log_base },
+	ROW(SET_LOG_FD), FDS(1), NEEDS(LOG_SHMFD), .handle = on_set_log_fd },
 	ROW(SET_VRING_NUM), SIZE(STATE), .ring = RING_STATE_STOPPED,
 	    .handle = on_set_vring_num },
 	ROW(SET_VRING_ADDR), SIZE(sizeof(struct vus_wire_vring_addr)),
@@ -600,16 +839,22 @@ static const struct row rows[VUS_REQUEST_END] = {
 	ROW(SET_CONFIG), .min_size = sizeof(struct vus_wire_config),
 	    .max_size = sizeof(struct vus_wire_config) + VUS_CONFIG_MAX,
 	    NEEDS(CONFIG), .handle = on_set_config },
-	ROW(CREATE_CRYPTO_SESSION), ABSENT("for crypto devices") },
+	ROW(CREATE_CRYPTO_SESSION), .answer = OWN,
+	    ABSENT("for crypto devices") },
 	ROW(CLOSE_CRYPTO_SESSION), ABSENT("for crypto devices") },
-	ROW(POSTCOPY_ADVISE), ABSENT("PAGEFAULT is not offered") },
+	ROW(POSTCOPY_ADVISE), .answer = OWN,
+	    ABSENT("PAGEFAULT is not offered") },
 	ROW(POSTCOPY_LISTEN), ABSENT("PAGEFAULT is not offered") },
 	ROW(POSTCOPY_END), ABSENT("PAGEFAULT is not offered") },
-	ROW(GET_INFLIGHT_FD), ABSENT("INFLIGHT_SHMFD is not offered") },
-	ROW(SET_INFLIGHT_FD), ABSENT("INFLIGHT_SHMFD is not offered") },
+	ROW(GET_INFLIGHT_FD), SIZE(sizeof(struct vus_wire_inflight)),
+	    NEEDS(INFLIGHT_SHMFD), .answer = OWN,
+	    .handle = on_get_inflight_fd },
+	ROW(SET_INFLIGHT_FD), SIZE(sizeof(struct vus_wire_inflight)), FDS(1),
+	    NEEDS(INFLIGHT_SHMFD), .handle = on_set_inflight_fd },
 	ROW(GPU_SET_SOCKET), ABSENT("for graphics devices") },
 	ROW(RESET_DEVICE), NEEDS(RESET_DEVICE), .handle = on_reset_device },
-	ROW(VRING_KICK), ABSENT("INBAND_NOTIFICATIONS is not offered") },
+	ROW(VRING_KICK), SIZE(STATE), NEEDS(INBAND_NOTIFICATIONS),
+	    .ring = RING_STATE, .handle = on_vring_kick },
 	ROW(GET_MAX_MEM_SLOTS), NEEDS(CONFIGURE_MEM_SLOTS), .answer = OWN,
 	    .handle = on_get_max_mem_slots },
 	ROW(ADD_MEM_REG), SIZE(SINGLE), FDS(1), NEEDS(CONFIGURE_MEM_SLOTS),
@@ -620,9 +865,13 @@ static const struct row rows[VUS_REQUEST_END] = {
 	ROW(SET_STATUS), SIZE(U64), NEEDS(STATUS), .handle = on_set_status },
 	ROW(GET_STATUS), NEEDS(STATUS), .answer = OWN,
 	    .handle = on_get_status },
-	ROW(GET_SHARED_OBJECT), ABSENT("SHARED_OBJECT is not offered") },
-	ROW(SET_DEVICE_STATE_FD), ABSENT("DEVICE_STATE is not offered") },
-	ROW(CHECK_DEVICE_STATE), ABSENT("DEVICE_STATE is not offered") },
+	ROW(GET_SHARED_OBJECT), .answer = OWN,
+	    ABSENT("SHARED_OBJECT is not offered") },
+	ROW(SET_DEVICE_STATE_FD), SIZE(sizeof(struct vus_wire_transfer)),
+	    FDS(1), NEEDS(DEVICE_STATE), .answer = OWN,
+	    .handle = on_set_device_state_fd },
+	ROW(CHECK_DEVICE_STATE), NEEDS(DEVICE_STATE), .answer = OWN,
+	    .handle = on_check_device_state },
 	ROW(GET_SHMEM_CONFIG), NEEDS(SHMEM), .answer = OWN,
 	    .handle = on_get_shmem_config },
 };
@@ -660,7 +909,10 @@ check(struct vus_session *s, const struct vus_msg *msg, const struct row *row)
 		break;
 	}
 	if (index >= s->device->type->num_queues)
-		return refuse(s, "there is no ring %" PRIu32, index);
+		return refuse(s,
+		    "there is no ring %" PRIu32 ": %s has %u; is the "
+		    "front-end for another device?",
+		    index, s->device->type->name, s->device->type->num_queues);
 	if (row->ring == RING_STATE_STOPPED &&
 	    vus_ring_running(&s->ring[index]))
 		return refuse(s, "ring %" PRIu32 " is running", index);

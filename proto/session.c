@@ -4,6 +4,7 @@
 
 #include "session.h"
 
+#include "backend.h"
 #include "fd.h"
 #include "map.h"
 
@@ -38,8 +39,11 @@ vus_session_features(const struct vus_session *s)
 	    VUS_BIT(VUS_VIRTIO_F_EVENT_IDX) |
 	    VUS_BIT(VUS_VIRTIO_F_PROTOCOL_FEATURES) |
 	    VUS_BIT(VUS_VIRTIO_F_VERSION_1) |
-	    VUS_BIT(VUS_VIRTIO_F_RING_PACKED) | VUS_BIT(VUS_VIRTIO_F_IN_ORDER);
+	    VUS_BIT(VUS_VIRTIO_F_RING_PACKED) | VUS_BIT(VUS_VIRTIO_F_IN_ORDER) |
+	    VUS_BIT(VUS_VIRTIO_F_RING_RESET);
 
+	if (s->dialect.protocol_features & VUS_BIT(VUS_F_LOG_SHMFD))
+		features |= VUS_BIT(VUS_VIRTIO_F_LOG_ALL);
 	return features & ~s->dialect.virtio_without;
 }
 
@@ -84,8 +88,10 @@ vus_session_init(struct vus_session *s, const struct vus_device *device,
 		s->ring[i].err_fd = -1;
 		vus_virtq_reset(&s->ring[i].vq);
 	}
+	s->dirty_fd = -1;
 	freeze_shmem_config(s);
 	vus_map_stop(s);
+	vus_state_init(s);
 }
 
 void
@@ -102,6 +108,10 @@ vus_session_set_backend(struct vus_session *s, int fd)
 	vus_chan_close(&s->backend);
 	s->state.npending = 0;
 	s->state.nstale = 0;
+	for (unsigned i = 0; i < VUS_RINGS_MAX; i++) {
+		s->ring[i].call.asked = false;
+		s->ring[i].err.asked = false;
+	}
 	if (fd < 0)
 		return;
 	vus_chan_init(&s->backend, fd);
@@ -125,21 +135,54 @@ ring_watch(struct vus_session *s, unsigned index, bool on)
 	    s->host.ctx, VUS_WATCH_KICK, index, on ? ring->kick_fd : -1);
 }
 
+void
+vus_ring_log(struct vus_session *s, unsigned index)
+{
+	bool on = (s->state.features & VUS_BIT(VUS_VIRTIO_F_LOG_ALL)) != 0 &&
+		  s->dirty.map.base != NULL;
+
+	s->ring[index].vq.dirty = on ? &s->dirty : NULL;
+}
+
+/* Give a ring its region of the inflight buffer, if there is one. */
+static void
+ring_track(struct vus_session *s, unsigned index)
+{
+	struct vus_virtq *vq = &s->ring[index].vq;
+
+	vq->inflight.region = NULL;
+	vq->inflight.redo = 0;
+	if (s->inflight.map.base == NULL || index >= s->inflight.queues)
+		return;
+	if (vq->num > s->inflight.entries || vq->packed != s->inflight.packed) {
+		vus_log(s, VUS_LOG_WARN,
+		    "ring %u: the inflight buffer is for other rings; its "
+		    "requests are not tracked",
+		    index);
+		return;
+	}
+	vq->inflight.entries = s->inflight.entries;
+	vq->inflight.region =
+	    s->inflight.map.at +
+	    index * vus_inflight_size(vq->packed, s->inflight.entries);
+}
+
 /* Find a running ring in memory. */
 static void
 ring_resolve(struct vus_session *s, unsigned index)
 {
 	struct vus_ring *ring = &s->ring[index];
-	int rc = -EINVAL;
+	const char *why = "no size or no addresses";
 
+	vus_ring_log(s, index);
+	ring_track(s, index);
 	if (ring->vq.num != 0 && ring->has_addr)
-		rc = vus_virtq_resolve(&ring->vq, &s->mem, ring->desc_addr,
+		why = vus_virtq_resolve(&ring->vq, &s->mem, ring->desc_addr,
 		    ring->avail_addr, ring->used_addr);
-	if (rc < 0)
+	if (why != NULL)
 		vus_log(s, VUS_LOG_WARN, "ring %u cannot be served: %s", index,
-		    rc == -EFAULT ? "it is not in the memory table"
-				  : "no size, no addresses or misaligned");
-	ring->look = rc == 0;
+		    why);
+	ring->look = why == NULL;
 }
 
 void
@@ -150,6 +193,7 @@ vus_ring_update(struct vus_session *s, unsigned index)
 	bool started;
 
 	if (running) {
+		vus_state_cancel(s, "the device has been started");
 		if (!ring->broken)
 			ring_resolve(s, index);
 	} else {
@@ -171,13 +215,14 @@ vus_ring_update(struct vus_session *s, unsigned index)
 }
 
 void
-vus_ring_kick_fd(struct vus_session *s, unsigned index, int fd)
+vus_ring_kick_fd(struct vus_session *s, unsigned index, int fd, bool polled)
 {
 	struct vus_ring *ring = &s->ring[index];
 
 	ring_watch(s, index, false);
 	fd_closep(&ring->kick_fd);
 	ring->kick_fd = fd;
+	ring->polled = polled;
 	ring->kicked = true;
 	/* Without bit 30 a ring is enabled as soon as it is started:
 	 * vhost-user.rst, "Ring states". */
@@ -195,11 +240,16 @@ vus_ring_stop(struct vus_session *s, unsigned index)
 	vus_ring_update(s, index);
 	fd_closep(&ring->kick_fd);
 	fd_closep(&ring->call_fd);
+	ring->call.due = false;
+	ring->call.unwanted = false;
 }
 
 void
 vus_session_reset_device(struct vus_session *s)
 {
+	vus_state_cancel(s, "the device has been reset");
+	/* What was in flight is of a driver that is gone. */
+	vus_mapping_close(&s->inflight.map);
 	/* Ring 0 first: with it the device counts as stopped. */
 	for (unsigned i = 0; i < s->device->type->num_queues; i++) {
 		struct vus_ring *ring = &s->ring[i];
@@ -207,6 +257,8 @@ vus_session_reset_device(struct vus_session *s)
 		ring->enabled = false;
 		vus_ring_stop(s, i);
 		fd_closep(&ring->err_fd);
+		ring->err.due = false;
+		ring->err.unwanted = false;
 		ring->has_addr = false;
 		vus_virtq_reset(&ring->vq);
 	}
@@ -224,9 +276,8 @@ vus_notify(int fd)
 		return;
 }
 
-/* Serve what waits on a ring, up to SERVE_MAX requests. */
-static void
-ring_serve(struct vus_session *s, unsigned index)
+void
+vus_ring_serve(struct vus_session *s, unsigned index)
 {
 	struct vus_ring *ring = &s->ring[index];
 	struct vus_chain chain;
@@ -266,13 +317,17 @@ ring_serve(struct vus_session *s, unsigned index)
 			    index, why);
 			ring->broken = true;
 			ring_watch(s, index, false);
-			vus_notify(ring->err_fd);
+			vus_backend_err(s, index);
 			break;
 		}
 		break;
 	}
 	if (served && vus_virtq_should_call(&ring->vq))
-		vus_notify(ring->call_fd);
+		vus_backend_call(s, index);
+	if (s->dirty.marked) {
+		s->dirty.marked = false;
+		vus_notify(s->dirty_fd);
+	}
 }
 
 /* --- the host's calls ---------------------------------------------------- */
@@ -281,7 +336,7 @@ ring_serve(struct vus_session *s, unsigned index)
 static bool
 ring_polled(const struct vus_ring *ring)
 {
-	return vus_ring_running(ring) && !ring->broken && ring->kick_fd < 0 &&
+	return vus_ring_running(ring) && !ring->broken && ring->polled &&
 	       vus_virtq_ready(&ring->vq);
 }
 
@@ -290,6 +345,8 @@ next(const struct vus_session *s)
 {
 	enum vus_next next = VUS_NEXT_WAIT;
 
+	if (vus_state_busy(&s->transfer))
+		return VUS_NEXT_WORK;
 	for (unsigned i = 0; i < s->device->type->num_queues; i++) {
 		if (s->ring[i].look)
 			return VUS_NEXT_WORK;
@@ -303,7 +360,7 @@ next(const struct vus_session *s)
 static enum vus_next
 drain(struct vus_session *s)
 {
-	while (!vus_session_wants_write(s)) {
+	while (!vus_session_wants_write(s) && !s->transfer.check_due) {
 		switch (vus_chan_take(&s->front, &s->msg)) {
 		case VUS_CHAN_OK:
 			if (!vus_dispatch(s))
@@ -359,18 +416,20 @@ bool
 vus_session_backend_wants_write(const struct vus_session *s)
 {
 	return s->backend.fd >= 0 &&
-	       (vus_chan_blocked(&s->backend) || vus_map_wants_write(s));
+	       (vus_chan_blocked(&s->backend) || vus_map_wants_write(s) ||
+		   vus_backend_calls_wait(s));
 }
 
 enum vus_next
 vus_session_backend_ready(struct vus_session *s)
 {
 	if (s->backend.fd >= 0)
-		vus_map_readable(s);
+		vus_backend_readable(s);
 	if (s->backend.fd >= 0 && vus_chan_flush(&s->backend) < 0)
 		vus_session_set_backend(s, -1);
 	if (vus_map_wants_write(s))
 		vus_map_continue(s);
+	vus_backend_continue(s);
 	return next(s);
 }
 
@@ -388,8 +447,26 @@ vus_session_kicked(struct vus_session *s, unsigned ring)
 		ring_watch(s, ring, false);
 		return next(s);
 	}
-	ring_serve(s, ring);
+	vus_ring_serve(s, ring);
 	return next(s);
+}
+
+/* A transfer has moved on: whoever asks for its end may have waited. */
+static enum vus_next
+state_moved(struct vus_session *s)
+{
+	if (!s->transfer.check_due || vus_state_active(&s->transfer))
+		return next(s);
+	if (!vus_dispatch_check(s))
+		return VUS_NEXT_BROKEN;
+	return drain(s);
+}
+
+enum vus_next
+vus_session_state_ready(struct vus_session *s)
+{
+	vus_state_ready(s);
+	return state_moved(s);
 }
 
 enum vus_next
@@ -397,8 +474,11 @@ vus_session_work(struct vus_session *s)
 {
 	for (unsigned i = 0; i < s->device->type->num_queues; i++)
 		if (s->ring[i].look || ring_polled(&s->ring[i]))
-			ring_serve(s, i);
-	return next(s);
+			vus_ring_serve(s, i);
+	if (!vus_state_busy(&s->transfer))
+		return next(s);
+	vus_state_ready(s);
+	return state_moved(s);
 }
 
 void
@@ -408,5 +488,7 @@ vus_session_close(struct vus_session *s)
 	vus_session_set_backend(s, -1);
 	vus_session_reset_device(s);
 	vus_mem_clear(&s->mem);
+	vus_dirty_close(&s->dirty);
+	fd_closep(&s->dirty_fd);
 	vus_chan_close(&s->front);
 }

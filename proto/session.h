@@ -16,30 +16,39 @@
 #ifndef SESSION_H
 #define SESSION_H
 
+#include "backend.h"
 #include "channel.h"
 #include "device.h"
+#include "dirty.h"
 #include "mem.h"
+#include "state.h"
 #include "virtq.h"
 
 #include <stdarg.h>
 #include <stdbool.h>
 
 #define VUS_RINGS_MAX 8U
-/* Answers to SHMEM_MAP that may be due at a time. */
-#define VUS_MAP_PENDING_MAX (2U * VUS_SHMEM_MAX)
+/* Answers of the front-end that may be due at a time. */
+#define VUS_PENDING_MAX (2U * VUS_SHMEM_MAX)
 
 enum vus_log_level { VUS_LOG_ERR, VUS_LOG_WARN, VUS_LOG_INFO, VUS_LOG_DEBUG };
 
 /* What the host watches for the session. */
 enum vus_watch {
-	VUS_WATCH_BACKEND, /* the back-end channel, for reading */
-	VUS_WATCH_KICK	   /* a ring's kick descriptor, for reading */
+	VUS_WATCH_BACKEND,  /* the back-end channel, for reading */
+	VUS_WATCH_KICK,	    /* a ring's kick descriptor, for reading */
+	VUS_WATCH_STATE_IN, /* the pipe of a device state, for reading ... */
+	VUS_WATCH_STATE_OUT /* ... or for writing */
 };
 
 /* Who runs the session. */
 struct vus_host {
 	void *ctx;
 	enum vus_log_level verbosity; /* the least important that is wanted */
+	/* A memfd of inflight_size bytes for GET_INFLIGHT_FD, sealed against
+	 * another size; the host's. -1: the request is refused. */
+	int inflight_fd;
+	uint64_t inflight_size;
 	/* One line for the log, without a newline. */
 	void (*log)(void *ctx, enum vus_log_level level, const char *text);
 	/*
@@ -69,16 +78,26 @@ enum vus_next {
 	VUS_NEXT_BROKEN	 /* it broke the protocol, which is logged: close */
 };
 
+/* A notification of the front-end by message: INBAND_NOTIFICATIONS. */
+struct vus_in_band {
+	bool due;      /* to be sent as soon as that can be */
+	bool asked;    /* one is out, and its answer is not in */
+	bool unwanted; /* the front-end polls */
+};
+
 struct vus_ring {
 	struct vus_virtq vq;
-	uint64_t desc_addr, avail_addr, used_addr; /* front-end virtual */
+	/* Front-end virtual, or guest physical with GPA_ADDRESSES. */
+	uint64_t desc_addr, avail_addr, used_addr;
 	bool has_addr;
+	bool polled; /* without kick_fd: to be looked at without a kick */
+	struct vus_in_band call, err;
 	bool kicked;  /* "started" in vhost-user.rst: SET_VRING_KICK seen */
 	bool enabled; /* SET_VRING_ENABLE, or at once without bit 30 */
 	bool broken;  /* stopped until it is started anew; logged */
 	bool look;    /* has to be looked at without a kick */
 	bool watched; /* the host watches kick_fd */
-	int kick_fd;  /* owned; -1: none, the ring has to be polled */
+	int kick_fd;  /* owned; -1: none */
 	int call_fd, err_fd; /* owned; -1: none */
 };
 
@@ -90,6 +109,12 @@ enum vus_map_state {
 	VUS_MAP_REFUSED
 };
 
+/* What an answer will be about. */
+struct vus_pending {
+	uint8_t request; /* enum vus_backend_request */
+	uint8_t index;	 /* shmid or ring */
+};
+
 /* What the front-end has told us. Plain data: no pointers. */
 struct vus_state {
 	uint64_t protocol_features; /* acknowledged */
@@ -98,9 +123,17 @@ struct vus_state {
 	bool started; /* see map.h: ring 0 is running */
 	enum vus_map_state map[VUS_SHMEM_MAX];
 	unsigned map_next; /* first shmid not yet sent in this start */
+	bool mapped_once[VUS_SHMEM_MAX]; /* since SET_OWNER */
+	/* Where a region's mapping has appeared in the memory table: guest
+	 * physical. Awaited: it was made, and has not appeared yet. */
+	bool map_awaited[VUS_SHMEM_MAX], has_map_addr[VUS_SHMEM_MAX];
+	uint64_t map_addr[VUS_SHMEM_MAX];
+	/* Guest physical addresses of our files in the last memory table. */
+	unsigned nseen; /* more than there is room for: not known */
+	uint64_t seen[VUS_MEM_TABLE_MAX];
 	unsigned pending_first, npending;
 	unsigned nstale; /* of these, the oldest ones of earlier starts */
-	uint8_t pending[VUS_MAP_PENDING_MAX]; /* shmids, oldest first */
+	struct vus_pending pending[VUS_PENDING_MAX]; /* oldest first */
 };
 
 struct vus_session {
@@ -112,10 +145,20 @@ struct vus_session {
 	struct vus_state state;
 	struct vus_mem mem;
 	struct vus_ring ring[VUS_RINGS_MAX];
+	struct vus_dirty dirty;
+	int dirty_fd; /* SET_LOG_FD: owned; -1: none */
+	struct {
+		struct vus_mapping map; /* base NULL: nothing is tracked */
+		uint16_t queues, entries;
+		bool packed;
+	} inflight;
+	struct vus_transfer transfer;
 	struct vus_msg msg;			   /* the request at hand */
+	struct vus_msg answer;			   /* on the other channel */
 	char why[160];				   /* why it is refused */
 	struct vus_wire_shmem_config shmem_config; /* frozen at init */
 	unsigned long long messages; /* requests carried out so far */
+	bool config_doubted;	     /* the log has that it asks for more */
 	size_t shmem_config_len;     /* bytes of it that are sent */
 };
 
@@ -140,7 +183,8 @@ enum vus_next vus_session_readable(struct vus_session *s)
 static inline bool
 vus_session_mid_message(const struct vus_session *s)
 {
-	return s->front.in_len != 0 && !vus_chan_blocked(&s->front);
+	return s->front.in_len != 0 && !vus_chan_blocked(&s->front) &&
+	       !s->transfer.check_due;
 }
 
 /* The front-end socket is writable; watch that only if wants_write(). */
@@ -160,6 +204,10 @@ bool vus_session_backend_wants_write(const struct vus_session *s);
 
 /* The kick descriptor of a ring is readable. */
 enum vus_next vus_session_kicked(struct vus_session *s, unsigned ring)
+    __attribute__((warn_unused_result));
+
+/* The pipe of a device state is ready. */
+enum vus_next vus_session_state_ready(struct vus_session *s)
     __attribute__((warn_unused_result));
 
 /* Go on with work that was left: a bounded share of it. */
@@ -201,9 +249,16 @@ void vus_notify(int fd);
 /* Stop a ring as GET_VRING_BASE does. Its base, vq.next, stays. */
 void vus_ring_stop(struct vus_session *s, unsigned index);
 
+/* Whether writes to guest memory are logged has changed: for a ring. */
+void vus_ring_log(struct vus_session *s, unsigned index);
+
+/* Serve what waits on a ring at once: a bounded share of it. */
+void vus_ring_serve(struct vus_session *s, unsigned index);
+
 /* Start a ring with the kick descriptor fd, which it owns, or give it
- * another one; -1: none, it is polled. */
-void vus_ring_kick_fd(struct vus_session *s, unsigned index, int fd);
+ * another one; -1: none. It is then polled, or kicked by VRING_KICK. */
+void vus_ring_kick_fd(
+    struct vus_session *s, unsigned index, int fd, bool polled);
 
 /* Reset of the device: rings, status and mappings; not what was negotiated. */
 void vus_session_reset_device(struct vus_session *s);
@@ -217,5 +272,9 @@ void vus_session_set_backend(struct vus_session *s, int fd);
  * connection must end; the reason is logged.
  */
 bool vus_dispatch(struct vus_session *s);
+
+/* The transfer that CHECK_DEVICE_STATE has asked for is over: answer it.
+ * Returns as vus_dispatch(). */
+bool vus_dispatch_check(struct vus_session *s);
 
 #endif

@@ -23,6 +23,8 @@ vus_virtq_reset(struct vus_virtq *vq)
 	vq->next_wrap = true;
 	vq->used_wrap = true;
 	vq->signalled_valid = false;
+	vq->log_ring = false;
+	vq->inflight = (struct vus_inflight){ 0 };
 }
 
 /* A position in a packed ring: index and wrap counter. */
@@ -62,7 +64,7 @@ vus_virtq_base(const struct vus_virtq *vq)
 	       (uint32_t)packed_position(vq->used, vq->used_wrap) << 16;
 }
 
-int
+const char *
 vus_virtq_resolve(struct vus_virtq *vq, const struct vus_mem *mem,
     uint64_t desc, uint64_t avail, uint64_t used)
 {
@@ -87,6 +89,7 @@ vus_virtq_pop(struct vus_virtq *vq, const struct vus_mem *mem,
 	chain->nread = 0;
 	chain->nwrite = 0;
 	chain->slots = 1;
+	chain->dirty = vq->dirty;
 	return (vq->packed ? vus_packed_pop : vus_split_pop)(
 	    vq, mem, chain, why);
 }
@@ -134,7 +137,9 @@ vus_chain_add(struct vus_chain *chain, const struct vus_mem *mem, uint64_t addr,
 			return "a descriptor outside of guest memory";
 		if (*n == VUS_CHAIN_SEGS)
 			return "more pieces than this device can need";
-		segs[(*n)++] = (struct vus_seg){ .base = base, .len = piece };
+		segs[(*n)++] = (struct vus_seg){
+			.base = base, .len = piece, .addr = addr
+		};
 		left -= piece;
 		if (left != 0 && !checked_add(addr, piece, &addr))
 			return "a descriptor that wraps";
@@ -156,6 +161,17 @@ vus_indirect_table(const struct vus_mem *mem, uint64_t addr, uint32_t len,
 		return "an indirect table outside of guest memory";
 	*entries = (uint32_t)(len / sizeof(struct vus_desc));
 	return NULL;
+}
+
+uint64_t
+vus_chain_readable(const struct vus_chain *chain)
+{
+	uint64_t sum = 0;
+
+	/* Pieces of guest memory, each within a mapping: it cannot wrap. */
+	for (unsigned i = 0; i < chain->nread; i++)
+		sum += chain->read[i].len;
+	return sum;
 }
 
 size_t
@@ -186,6 +202,8 @@ vus_chain_write(const struct vus_chain *chain, const void *from, size_t len)
 			n = (size_t)chain->write[i].len;
 		memcpy(chain->write[i].base, (const unsigned char *)from + done,
 		    n);
+		if (chain->dirty != NULL)
+			vus_dirty_mark(chain->dirty, chain->write[i].addr, n);
 		done += n;
 	}
 	return done;

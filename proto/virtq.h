@@ -15,6 +15,8 @@
 #ifndef VIRTQ_H
 #define VIRTQ_H
 
+#include "dirty.h"
+#include "inflight.h"
 #include "mem.h"
 #include "wire.h"
 
@@ -31,16 +33,19 @@
 
 struct vus_seg {
 	unsigned char *base;
-	uint64_t len; /* bytes, never 0 */
+	uint64_t len;  /* bytes, never 0 */
+	uint64_t addr; /* guest physical */
 };
 
 /* One request: what the driver lets us read, and where we may write. */
 struct vus_chain {
 	uint16_t id;	/* head (split), or buffer id (packed) */
 	uint16_t slots; /* entries of a packed ring that it takes up */
+	uint16_t entry; /* of a packed ring's inflight buffer */
 	unsigned nread, nwrite;
 	struct vus_seg read[VUS_CHAIN_SEGS];
 	struct vus_seg write[VUS_CHAIN_SEGS];
+	struct vus_dirty *dirty; /* what is written is noted here; or NULL */
 };
 
 struct vus_virtq {
@@ -61,6 +66,20 @@ struct vus_virtq {
 	/* Set by vus_virtq_resolve(); NULL: not ready. For a packed ring the
 	 * descriptors, the driver's and the device's event suppression. */
 	unsigned char *desc_area, *avail_area, *used_area;
+
+	/*
+	 * Set at any time: where writes to guest memory are noted, or NULL;
+	 * and whether those to the ring are, too. used_log is the guest
+	 * physical address of the used ring; for a packed ring, of which the
+	 * specification names no such address, both are found in the memory
+	 * table.
+	 */
+	struct vus_dirty *dirty;
+	bool log_ring;
+	uint64_t used_log, desc_log;
+
+	/* Set before the ring is resolved: its region and entries. */
+	struct vus_inflight inflight;
 };
 
 enum vus_pop {
@@ -86,11 +105,12 @@ uint32_t vus_virtq_base(const struct vus_virtq *vq);
 /*
  * Find the ring in memory, at front-end virtual addresses desc, avail (the
  * driver area) and used (the device area), and take over the used index that
- * stands there. Returns 0; -EFAULT if a part does not lie in one region of the
- * memory table; -EINVAL if one is not aligned as VIRTIO 1.3, 2.7 and 2.8 ask,
- * or if size or base cannot be.
+ * stands there, or what the inflight buffer says. Returns NULL, or why it
+ * cannot be served: a part does not lie in one region of the memory table, is
+ * not aligned as VIRTIO 1.3, 2.7 and 2.8 ask, or size, base or inflight
+ * buffer cannot be.
  */
-int vus_virtq_resolve(struct vus_virtq *vq, const struct vus_mem *mem,
+const char *vus_virtq_resolve(struct vus_virtq *vq, const struct vus_mem *mem,
     uint64_t desc, uint64_t avail, uint64_t used)
     __attribute__((warn_unused_result));
 
@@ -119,6 +139,9 @@ bool vus_virtq_arm(struct vus_virtq *vq);
 
 /* Whether the driver wants a call for what was pushed since the last time. */
 bool vus_virtq_should_call(struct vus_virtq *vq);
+
+/* Bytes that the driver lets us read. */
+uint64_t vus_chain_readable(const struct vus_chain *chain);
 
 /* Copy up to len bytes out of what the driver lets us read, or into where we
  * may write. Returns the bytes copied. */

@@ -4,8 +4,6 @@
 
 #include "virtq_ring.h"
 
-#include <errno.h>
-
 /* Descriptor flags that tell whose turn it is: 2.8.1. */
 #define DESC_AVAIL 0x80U
 #define DESC_USED 0x8000U
@@ -22,27 +20,68 @@
 #define EVENT_DESC 2U
 #define EVENT_WRAP 0x8000U
 
-int
+/* The position n entries further on. */
+static struct vus_position
+advance(const struct vus_virtq *vq, uint16_t index, bool wrap, uint32_t n)
+{
+	uint32_t to = index + n; /* n is at most num */
+
+	return to < vq->num
+		   ? (struct vus_position){ (uint16_t)to, wrap }
+		   : (struct vus_position){ (uint16_t)(to - vq->num), !wrap };
+}
+
+/* Take over what was in flight, and go on behind it. */
+static const char *
+take_over(struct vus_virtq *vq, const unsigned char *desc_area)
+{
+	struct vus_position at = { vq->used, vq->used_wrap };
+	const char *why;
+	uint32_t slots;
+	bool fresh;
+
+	why = vus_inflight_packed_start(
+	    &vq->inflight, vq->num, desc_area, &at, &fresh, &slots);
+	if (why != NULL || fresh)
+		return why;
+	vq->used = at.index;
+	vq->used_wrap = at.wrap;
+	at = advance(vq, at.index, at.wrap, slots);
+	vq->next = at.index;
+	vq->next_wrap = at.wrap;
+	return NULL;
+}
+
+const char *
 vus_packed_resolve(struct vus_virtq *vq, const struct vus_mem *mem,
     uint64_t desc, uint64_t driver, uint64_t device)
 {
 	unsigned char *d =
-	    vus_mem_user(mem, desc, vq->num * sizeof(struct vus_desc));
-	unsigned char *from = vus_mem_user(mem, driver, EVENT_SIZE);
-	unsigned char *to = vus_mem_user(mem, device, EVENT_SIZE);
+	    vus_mem_ring(mem, desc, vq->num * sizeof(struct vus_desc));
+	unsigned char *from = vus_mem_ring(mem, driver, EVENT_SIZE);
+	unsigned char *to = vus_mem_ring(mem, device, EVENT_SIZE);
+
+	const char *why = NULL;
 
 	if (d == NULL || from == NULL || to == NULL)
-		return -EFAULT;
+		return RING_NOT_IN_TABLE;
 	if (!ring_aligned(d, 16) || !ring_aligned(from, 4) ||
 	    !ring_aligned(to, 4) || vq->next >= vq->num || vq->used >= vq->num)
-		return -EINVAL;
+		return RING_IMPOSSIBLE;
+	if (vq->inflight.region != NULL)
+		why = take_over(vq, d);
+	if (why != NULL)
+		return why;
 	vq->desc_area = d;
 	vq->avail_area = from;
 	vq->used_area = to;
 	/* Always notify us: what a back-end before us may have asked for is
 	 * of the past. */
 	ring_store16(to + EVENT_FLAGS, EVENT_ENABLE);
-	return 0;
+	vq->desc_log = vus_mem_guest_addr(mem, d);
+	vq->used_log = vus_mem_guest_addr(mem, to);
+	ring_wrote(vq, vq->used_log, EVENT_FLAGS, sizeof(uint16_t));
+	return NULL;
 }
 
 /* 2.8.1.1: available if the bits say this round's, and not used. */
@@ -81,17 +120,58 @@ add_indirect(const struct vus_virtq *vq, const struct vus_mem *mem,
 	return why;
 }
 
+/* The next descriptor of the ring, noted down as a part of the request in
+ * entry. */
+static struct vus_desc
+take_desc(struct vus_virtq *vq, uint16_t entry)
+{
+	struct vus_desc d = ring_load_desc(vq->desc_area, vq->next);
+	struct vus_position next = advance(vq, vq->next, vq->next_wrap, 1);
+	struct vus_packed_desc kept = { d.addr, d.len, d.a, d.b };
+
+	vq->next = next.index;
+	vq->next_wrap = next.wrap;
+	vus_inflight_packed_add(
+	    &vq->inflight, entry, &kept, (d.b & DESC_NEXT) == 0);
+	return d;
+}
+
+/* The same of a request that is to be done again. */
+static struct vus_desc
+kept_desc(const struct vus_virtq *vq, uint16_t *at)
+{
+	struct vus_packed_desc kept =
+	    vus_inflight_packed_next(&vq->inflight, at);
+
+	return (struct vus_desc){ kept.addr, kept.len, kept.id, kept.flags };
+}
+
+/* Whether a request is to be done again, and its entry. */
+static bool
+next_redo(struct vus_virtq *vq, uint16_t *entry)
+{
+	if (vq->inflight.redo == 0)
+		return false;
+	vq->inflight.redo--;
+	return vus_inflight_packed_oldest(&vq->inflight, entry);
+}
+
 enum vus_pop
 vus_packed_pop(struct vus_virtq *vq, const struct vus_mem *mem,
     struct vus_chain *chain, const char **why)
 {
+	bool redo = next_redo(vq, &chain->entry);
+	uint16_t at = chain->entry;
 	struct vus_desc d;
 
 	*why = NULL;
-	/* The driver makes a chain available by its first descriptor, when
-	 * the others are there (2.8.21.1). */
-	if (!available(vq))
-		return VUS_POP_EMPTY;
+	if (!redo) {
+		/* The driver makes a chain available by its first descriptor,
+		 * when the others are there (2.8.21.1). */
+		if (!available(vq))
+			return VUS_POP_EMPTY;
+		chain->entry = vus_inflight_packed_take(&vq->inflight);
+	}
 	/* To the chain's end, also of a bad one: its length has to be known
 	 * to hand it back. */
 	for (chain->slots = 0;;) {
@@ -99,12 +179,8 @@ vus_packed_pop(struct vus_virtq *vq, const struct vus_mem *mem,
 			*why = "a chain without an end";
 			return VUS_POP_BROKEN;
 		}
-		d = ring_load_desc(vq->desc_area, vq->next);
+		d = redo ? kept_desc(vq, &at) : take_desc(vq, chain->entry);
 		chain->slots++;
-		if (++vq->next == vq->num) {
-			vq->next = 0;
-			vq->next_wrap = !vq->next_wrap;
-		}
 		if (*why == NULL)
 			*why = (d.b & DESC_INDIRECT)
 				   ? add_indirect(vq, mem, chain, &d)
@@ -125,14 +201,17 @@ void
 vus_packed_push(
     struct vus_virtq *vq, const struct vus_chain *chain, uint32_t len)
 {
-	unsigned char *at =
-	    vq->desc_area + (size_t)vq->used * sizeof(struct vus_desc);
+	size_t offset = (size_t)vq->used * sizeof(struct vus_desc);
+	unsigned char *at = vq->desc_area + offset;
+	struct vus_position next =
+	    advance(vq, vq->used, vq->used_wrap, chain->slots);
 	struct {
 		uint32_t len;
 		uint16_t id;
 	} result = { htole32(len), htole16(chain->id) };
 	uint16_t flags = 0;
 
+	vus_inflight_packed_put(&vq->inflight, chain->entry, next);
 	memcpy(at + DESC_LEN, &result, DESC_FLAGS - DESC_LEN);
 	if (vq->used_wrap)
 		flags = DESC_AVAIL | DESC_USED;
@@ -140,13 +219,14 @@ vus_packed_push(
 		flags |= DESC_WRITE;
 	/* Release: the rest is there before the flags say so (2.8.22.1). */
 	ring_store16_release(at + DESC_FLAGS, flags);
-	vq->used = (uint16_t)(vq->used + chain->slots);
-	if (vq->used >= vq->num) {
-		vq->used = (uint16_t)(vq->used - vq->num);
-		vq->used_wrap = !vq->used_wrap;
-		/* The event index of another round says nothing of this. */
+	vus_inflight_packed_done(&vq->inflight, chain->entry);
+	ring_wrote(vq, vq->desc_log, offset + DESC_LEN,
+	    sizeof(struct vus_desc) - DESC_LEN);
+	/* The event index of another round says nothing of this. */
+	if (next.wrap != vq->used_wrap)
 		vq->signalled_valid = false;
-	}
+	vq->used = next.index;
+	vq->used_wrap = next.wrap;
 }
 
 bool

@@ -6,6 +6,7 @@
 #ifndef VIRTQ_RING_H
 #define VIRTQ_RING_H
 
+#include "checked.h"
 #include "virtq.h"
 
 #include <endian.h>
@@ -78,6 +79,22 @@ ring_aligned(const void *p, uintptr_t to)
 	return ((uintptr_t)p & (to - 1)) == 0;
 }
 
+/* len bytes of the ring have been written, at offset in the area that begins
+ * at guest physical address area. */
+static inline void
+ring_wrote(
+    const struct vus_virtq *vq, uint64_t area, uint64_t offset, uint64_t len)
+{
+	uint64_t addr;
+
+	if (vq->dirty != NULL && vq->log_ring &&
+	    checked_add(area, offset, &addr))
+		vus_dirty_mark(vq->dirty, addr, len);
+}
+
+#define RING_NOT_IN_TABLE "it is not in the memory table"
+#define RING_IMPOSSIBLE "no size, no addresses or misaligned"
+
 /* Whether event lies in [old, now): VIRTIO 1.3, 2.7.10.1. */
 static inline bool
 ring_need_event(uint16_t event, uint16_t now, uint16_t old)
@@ -95,7 +112,7 @@ const char *vus_indirect_table(const struct vus_mem *mem, uint64_t addr,
     uint32_t len, const unsigned char **table, uint32_t *entries);
 
 /* The two formats. Contracts are those of vus_virtq_* in virtq.h. */
-int vus_split_resolve(struct vus_virtq *vq, const struct vus_mem *mem,
+const char *vus_split_resolve(struct vus_virtq *vq, const struct vus_mem *mem,
     uint64_t desc, uint64_t avail, uint64_t used);
 enum vus_pop vus_split_pop(struct vus_virtq *vq, const struct vus_mem *mem,
     struct vus_chain *chain, const char **why);
@@ -104,7 +121,7 @@ void vus_split_push(
 bool vus_split_arm(struct vus_virtq *vq);
 bool vus_split_should_call(struct vus_virtq *vq);
 
-int vus_packed_resolve(struct vus_virtq *vq, const struct vus_mem *mem,
+const char *vus_packed_resolve(struct vus_virtq *vq, const struct vus_mem *mem,
     uint64_t desc, uint64_t driver, uint64_t device);
 enum vus_pop vus_packed_pop(struct vus_virtq *vq, const struct vus_mem *mem,
     struct vus_chain *chain, const char **why);

@@ -2,10 +2,7 @@
 /* Split virtqueues, VIRTIO 1.3, 2.7; the promises are in virtq.h. */
 #include "config.h"
 
-#include "checked.h"
 #include "virtq_ring.h"
-
-#include <errno.h>
 
 #define AVAIL_NO_INTERRUPT 1U
 
@@ -30,27 +27,46 @@ avail_event(const struct vus_virtq *vq)
 	return vq->used_area + USED_RING + (size_t)vq->num * USED_ELEM;
 }
 
-int
+/* Take over what was in flight, and go on behind it: the requests up to the
+ * used index are completed, these are not. */
+static const char *
+take_over(struct vus_virtq *vq)
+{
+	const char *why;
+	bool fresh;
+
+	why = vus_inflight_split_start(&vq->inflight, vq->used, &fresh);
+	if (why == NULL && !fresh)
+		vq->next = (uint16_t)(vq->used + vq->inflight.redo);
+	return why;
+}
+
+const char *
 vus_split_resolve(struct vus_virtq *vq, const struct vus_mem *mem,
     uint64_t desc, uint64_t avail, uint64_t used)
 {
 	/* The sizes of 2.7, each with its event index. */
 	uint64_t n = vq->num;
-	unsigned char *d = vus_mem_user(mem, desc, n * sizeof(struct vus_desc));
-	unsigned char *a = vus_mem_user(mem, avail, AVAIL_RING + n * 2 + 2);
+	unsigned char *d = vus_mem_ring(mem, desc, n * sizeof(struct vus_desc));
+	unsigned char *a = vus_mem_ring(mem, avail, AVAIL_RING + n * 2 + 2);
 	unsigned char *u =
-	    vus_mem_user(mem, used, USED_RING + n * USED_ELEM + 2);
+	    vus_mem_ring(mem, used, USED_RING + n * USED_ELEM + 2);
+	const char *why = NULL;
 
 	if (d == NULL || a == NULL || u == NULL)
-		return -EFAULT;
+		return RING_NOT_IN_TABLE;
 	if (!ring_aligned(d, 16) || !ring_aligned(a, 2) ||
 	    !ring_aligned(u, 4) || !checked_power_of_two(n))
-		return -EINVAL;
+		return RING_IMPOSSIBLE;
+	vq->used = ring_load16(u + USED_IDX);
+	if (vq->inflight.region != NULL)
+		why = take_over(vq);
+	if (why != NULL)
+		return why;
 	vq->desc_area = d;
 	vq->avail_area = a;
 	vq->used_area = u;
-	vq->used = ring_load16(u + USED_IDX);
-	return 0;
+	return NULL;
 }
 
 /*
@@ -105,27 +121,47 @@ gather(const struct vus_virtq *vq, const struct vus_mem *mem,
 		   : walk(chain, mem, table, entries, 0, false, &indirect);
 }
 
-enum vus_pop
-vus_split_pop(struct vus_virtq *vq, const struct vus_mem *mem,
-    struct vus_chain *chain, const char **why)
+/* The head of the next request: one that is to be done again, or one that is
+ * new. VUS_POP_CHAIN, or what vus_split_pop() returns in its stead. */
+static enum vus_pop
+next_head(struct vus_virtq *vq, uint16_t *head, const char **why)
 {
-	/* Acquire: the entries up to idx are written before it (2.7.13.3). */
-	uint16_t idx = ring_load16_acquire(vq->avail_area + AVAIL_IDX);
-	uint16_t waiting = (uint16_t)(idx - vq->next);
+	uint16_t idx, waiting;
 
+	while (vq->inflight.redo != 0) {
+		vq->inflight.redo--;
+		if (vus_inflight_split_oldest(&vq->inflight, head) &&
+		    *head < vq->num)
+			return VUS_POP_CHAIN;
+	}
+	/* Acquire: the entries up to idx are written before it (2.7.13.3). */
+	idx = ring_load16_acquire(vq->avail_area + AVAIL_IDX);
+	waiting = (uint16_t)(idx - vq->next);
 	if (waiting == 0)
 		return VUS_POP_EMPTY;
 	if (waiting > vq->num) {
 		*why = "the available index is ahead by more than the ring";
 		return VUS_POP_BROKEN;
 	}
-	chain->id = ring_load16(vq->avail_area + AVAIL_RING +
-				(size_t)(vq->next & (vq->num - 1)) * 2);
+	*head = ring_load16(vq->avail_area + AVAIL_RING +
+			    (size_t)(vq->next & (vq->num - 1)) * 2);
 	vq->next++;
-	if (chain->id >= vq->num) {
+	if (*head >= vq->num) {
 		*why = "a head outside of the descriptor table";
 		return VUS_POP_BAD;
 	}
+	vus_inflight_split_take(&vq->inflight, *head);
+	return VUS_POP_CHAIN;
+}
+
+enum vus_pop
+vus_split_pop(struct vus_virtq *vq, const struct vus_mem *mem,
+    struct vus_chain *chain, const char **why)
+{
+	enum vus_pop pop = next_head(vq, &chain->id, why);
+
+	if (pop != VUS_POP_CHAIN)
+		return pop;
 	*why = gather(vq, mem, chain);
 	if (*why == NULL)
 		return VUS_POP_CHAIN;
@@ -138,13 +174,16 @@ vus_split_push(
     struct vus_virtq *vq, const struct vus_chain *chain, uint32_t len)
 {
 	uint32_t elem[2] = { htole32(chain->id), htole32(len) };
+	size_t at = USED_RING + (size_t)(vq->used & (vq->num - 1)) * USED_ELEM;
 
-	memcpy(vq->used_area + USED_RING +
-		   (size_t)(vq->used & (vq->num - 1)) * USED_ELEM,
-	    elem, sizeof(elem));
+	vus_inflight_split_put(&vq->inflight, chain->id);
+	memcpy(vq->used_area + at, elem, sizeof(elem));
 	vq->used++;
 	/* Release: the entry is there before the index says so (2.7.13.4.1). */
 	ring_store16_release(vq->used_area + USED_IDX, vq->used);
+	vus_inflight_split_done(&vq->inflight, chain->id, vq->used);
+	ring_wrote(vq, vq->used_log, at, sizeof(elem));
+	ring_wrote(vq, vq->used_log, USED_IDX, sizeof(uint16_t));
 }
 
 bool
@@ -154,6 +193,9 @@ vus_split_arm(struct vus_virtq *vq)
 	 * used ring stays as the driver initialised it, 0. */
 	if (vq->event_idx) {
 		ring_store16(avail_event(vq), vq->next);
+		ring_wrote(vq, vq->used_log,
+		    USED_RING + (uint64_t)vq->num * USED_ELEM,
+		    sizeof(uint16_t));
 		/* Against the driver's store of idx and load of the event. */
 		atomic_thread_fence(memory_order_seq_cst);
 	}

@@ -75,8 +75,17 @@ enum vus_request {
 
 /* Back-end requests: "Back-end message types". */
 enum vus_backend_request {
+	VUS_BACKEND_IOTLB_MSG = 1,
+	VUS_BACKEND_CONFIG_CHANGE_MSG = 2,
+	VUS_BACKEND_VRING_HOST_NOTIFIER_MSG = 3,
+	VUS_BACKEND_VRING_CALL = 4,
+	VUS_BACKEND_VRING_ERR = 5,
+	VUS_BACKEND_SHARED_OBJECT_ADD = 6,
+	VUS_BACKEND_SHARED_OBJECT_REMOVE = 7,
+	VUS_BACKEND_SHARED_OBJECT_LOOKUP = 8,
 	VUS_BACKEND_SHMEM_MAP = 9,
 	VUS_BACKEND_SHMEM_UNMAP = 10,
+	VUS_BACKEND_END
 };
 
 /* Protocol features, VHOST_USER_PROTOCOL_F_*. */
@@ -93,15 +102,22 @@ enum vus_backend_request {
 #define VUS_F_CONFIGURE_MEM_SLOTS 15
 #define VUS_F_STATUS 16
 #define VUS_F_DEVICE_STATE 19
+#define VUS_F_GET_VRING_BASE_INFLIGHT 20
+#define VUS_F_GPA_ADDRESSES 21
 #define VUS_F_SHMEM 22
 
-/* Virtio features: VIRTIO 1.3, section 6, and vhost-user's own bit 30. */
+/* Virtio features: VIRTIO 1.3, section 6, and vhost-user's own 26 and 30. */
+#define VUS_VIRTIO_F_LOG_ALL 26
 #define VUS_VIRTIO_F_INDIRECT_DESC 28
 #define VUS_VIRTIO_F_EVENT_IDX 29
 #define VUS_VIRTIO_F_PROTOCOL_FEATURES 30
 #define VUS_VIRTIO_F_VERSION_1 32
 #define VUS_VIRTIO_F_RING_PACKED 34
 #define VUS_VIRTIO_F_IN_ORDER 35
+#define VUS_VIRTIO_F_RING_RESET 40
+
+/* SET_VRING_ADDR: writes to the used ring go into the dirty log. */
+#define VUS_VRING_F_LOG 1U
 
 /* Vring file descriptor messages: index, and "no descriptor attached". */
 #define VUS_VRING_INDEX_MASK UINT64_C(0xff)
@@ -136,6 +152,35 @@ struct vus_wire_vring_addr {
 	uint64_t log; /* guest physical */
 };
 static_assert(sizeof(struct vus_wire_vring_addr) == 40, "wire layout");
+
+/* SET_LOG_BASE and its answer. */
+struct vus_wire_log {
+	uint64_t size; /* bytes, as the offset in its file */
+	uint64_t offset;
+};
+static_assert(sizeof(struct vus_wire_log) == 16, "wire layout");
+
+/* GET_INFLIGHT_FD, its answer, and SET_INFLIGHT_FD. */
+struct vus_wire_inflight {
+	uint64_t mmap_size; /* bytes, as the offset in its file */
+	uint64_t mmap_offset;
+	uint16_t num_queues;
+	uint16_t queue_size; /* entries */
+	uint32_t padding;    /* as C compilers have put it for QEMU */
+};
+static_assert(sizeof(struct vus_wire_inflight) == 24, "wire layout");
+
+/* SET_DEVICE_STATE_FD. */
+struct vus_wire_transfer {
+	uint32_t direction;
+	uint32_t phase;
+};
+static_assert(sizeof(struct vus_wire_transfer) == 8, "wire layout");
+#define VUS_TRANSFER_SAVE 0U
+#define VUS_TRANSFER_LOAD 1U
+#define VUS_TRANSFER_STOPPED 0U
+/* In the answer: no descriptor comes with it, use yours. */
+#define VUS_TRANSFER_NO_FD UINT64_C(0x100)
 
 struct vus_wire_mem_region {
 	uint64_t guest_addr;

@@ -176,7 +176,7 @@ static void
 resolve(void)
 {
 	run.ready = vus_virtq_resolve(
-			&run.vq, &mem, run.desc, run.avail, run.used) == 0;
+			&run.vq, &mem, run.desc, run.avail, run.used) == NULL;
 	run.popped = false;
 	if (!run.ready)
 		vus_virtq_unresolve(&run.vq);

@@ -653,7 +653,7 @@ answers_that_never_come_are_bounded(void **state)
 
 	(void)state;
 	fake_set_channel(fake);
-	for (unsigned i = 0; i < VUS_MAP_PENDING_MAX + 10; i++) {
+	for (unsigned i = 0; i < VUS_PENDING_MAX + 10; i++) {
 		bool need_reply;
 
 		fake_start_ring(fake, 0);
@@ -661,9 +661,9 @@ answers_that_never_come_are_bounded(void **state)
 		asked += need_reply;
 		fake_stop_ring(fake, 0);
 	}
-	assert_int_equal(asked, VUS_MAP_PENDING_MAX);
+	assert_int_equal(asked, VUS_PENDING_MAX);
 	/* They may still come, all of them, and not one more. */
-	for (unsigned i = 0; i < VUS_MAP_PENDING_MAX; i++) {
+	for (unsigned i = 0; i < VUS_PENDING_MAX; i++) {
 		fake_answer(fake, i & 1);
 		assert_true(fake->watched_backend >= 0);
 	}

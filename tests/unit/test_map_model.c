@@ -235,7 +235,7 @@ check_channel(void)
 		assert_true(fake_take_map(fake, &shmid, &need_reply));
 		assert_int_equal(shmid, shmids[i]);
 		assert_int_equal(need_reply,
-		    has(VUS_F_REPLY_ACK) && m.unanswered < VUS_MAP_PENDING_MAX);
+		    has(VUS_F_REPLY_ACK) && m.unanswered < VUS_PENDING_MAX);
 		m.unanswered += need_reply;
 		nmaps++;
 	}

@@ -23,6 +23,14 @@
 #define GUEST UINT64_C(0x100000)
 #define USER UINT64_C(0x7f0000000000)
 
+static bool
+has_file(const struct vus_mem *mem, dev_t dev, ino_t ino)
+{
+	unsigned i = 0;
+
+	return vus_mem_find_file(mem, dev, ino, &i) != NULL;
+}
+
 static struct vus_mem *mem;
 static const char *why;
 static int file; /* of 8 pages */
@@ -81,7 +89,7 @@ where(struct vus_wire_mem_region r)
 {
 	uint64_t len = MAX;
 	unsigned char *guest = vus_mem_guest(mem, r.guest_addr, &len);
-	unsigned char *user = vus_mem_user(mem, r.user_addr, r.size);
+	unsigned char *user = vus_mem_ring(mem, r.user_addr, r.size);
 
 	if (guest == NULL || len != r.size)
 		return NULL;
@@ -226,9 +234,9 @@ a_region_may_end_at_the_last_address(void **state)
 	(void)state;
 	assert_int_equal(replace1(r, file), 0);
 	assert_non_null(where(r));
-	assert_null(vus_mem_user(mem, MAX, 1));
-	assert_null(vus_mem_user(mem, MAX - 1, 2));
-	assert_non_null(vus_mem_user(mem, MAX - 1, 1));
+	assert_null(vus_mem_ring(mem, MAX, 1));
+	assert_null(vus_mem_ring(mem, MAX - 1, 2));
+	assert_non_null(vus_mem_ring(mem, MAX - 1, 1));
 }
 
 static void
@@ -567,13 +575,13 @@ a_file_is_found_while_a_region_of_it_is_there(void **state)
 	(void)state;
 	assert_int_equal(fstat(other, &st), 0);
 	assert_int_equal(replace1(region(0, PAGE, 0), file), 0);
-	assert_false(vus_mem_has_file(mem, st.st_dev, st.st_ino));
+	assert_false(has_file(mem, st.st_dev, st.st_ino));
 	assert_int_equal(add1(r, other), 0);
-	assert_true(vus_mem_has_file(mem, st.st_dev, st.st_ino));
-	assert_false(vus_mem_has_file(mem, st.st_dev + 1, st.st_ino));
-	assert_false(vus_mem_has_file(mem, st.st_dev, st.st_ino + 100000));
+	assert_true(has_file(mem, st.st_dev, st.st_ino));
+	assert_false(has_file(mem, st.st_dev + 1, st.st_ino));
+	assert_false(has_file(mem, st.st_dev, st.st_ino + 100000));
 	assert_int_equal(vus_mem_remove(mem, &r), 0);
-	assert_false(vus_mem_has_file(mem, st.st_dev, st.st_ino));
+	assert_false(has_file(mem, st.st_dev, st.st_ino));
 	fd_closep(&other);
 }
 
@@ -645,7 +653,7 @@ a_user_range_must_lie_in_one_region(void **state)
 	r[1].user_addr = r[0].user_addr + 2 * PAGE;
 	assert_int_equal(vus_mem_replace(mem, r, fds, 2, &why), 0);
 	for (unsigned i = 0; i < ARRAY_LEN(cases); i++)
-		assert_int_equal(vus_mem_user(mem, USER + (uint64_t)cases[i].at,
+		assert_int_equal(vus_mem_ring(mem, USER + (uint64_t)cases[i].at,
 				     cases[i].len) != NULL,
 		    cases[i].found);
 }
