@@ -208,3 +208,16 @@ vus_chain_write(const struct vus_chain *chain, const void *from, size_t len)
 	}
 	return done;
 }
+
+void
+vus_chain_write_last(const struct vus_chain *chain, unsigned char byte)
+{
+	const struct vus_seg *seg;
+
+	if (chain->nwrite == 0)
+		return;
+	seg = &chain->write[chain->nwrite - 1];
+	seg->base[seg->len - 1] = byte;
+	if (chain->dirty != NULL)
+		vus_dirty_mark(chain->dirty, seg->addr + seg->len - 1, 1);
+}

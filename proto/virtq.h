@@ -149,4 +149,7 @@ size_t vus_chain_read(const struct vus_chain *chain, void *to, size_t len);
 size_t vus_chain_write(
     const struct vus_chain *chain, const void *from, size_t len);
 
+/* Write the last byte that we may write, if there is one. */
+void vus_chain_write_last(const struct vus_chain *chain, unsigned char byte);
+
 #endif

@@ -242,3 +242,21 @@ while True:
 	done
 	end_guest a
 }
+
+# bats test_tags=works:qemu:two-devices,works:qemu:share
+@test "two devices of one guest on one region see each other's writes" {
+	start_daemon
+	boot a --socket "$daemon_socket"
+	vm run a 'wait-for test -b /dev/pmem1'
+	for round in 1 2; do
+		works_both_ways a "the first, $round"
+		PMEM=/dev/pmem1 works_both_ways a "the second, $round"
+		run -0 guest_get a 20480
+		assert_output "guest: the second, $round"
+		[[ $round == 2 ]] || {
+			vm reboot a
+			vm run a 'wait-for test -b /dev/pmem1'
+		}
+	done
+	end_guest a
+}
