@@ -33,7 +33,7 @@ static const struct profile profiles[] = {
 	 */
 	{
 	    .name = "qemu",
-	    .protocol_features = COMMON,
+	    .protocol_features = COMMON | VUS_BIT(VUS_F_GPA_ADDRESSES),
 	    .shmem_bit = VUS_F_SHMEM,
 	    .virtio_without = VUS_BIT(VUS_VIRTIO_F_RING_RESET),
 	    .max_regions = 3,

@@ -154,6 +154,7 @@ on_set_features(struct vus_session *s, struct vus_msg *msg)
 		set_ring_features(&s->ring[i].vq, features);
 		vus_ring_log(s, i);
 	}
+	vus_log(s, VUS_LOG_DEBUG, "features 0x%" PRIx64, features);
 	if (type->expected & ~features)
 		vus_log(s, VUS_LOG_WARN, "%s", type->unaccepted);
 	return DONE;
@@ -238,6 +239,7 @@ on_set_protocol_features(struct vus_session *s, struct vus_msg *msg)
 		    "INBAND_NOTIFICATIONS without BACKEND_REQ and REPLY_ACK");
 	s->state.protocol_features = features;
 	s->mem.by_guest = vus_negotiated(s, VUS_F_GPA_ADDRESSES);
+	vus_log(s, VUS_LOG_DEBUG, "protocol features 0x%" PRIx64, features);
 	return DONE;
 }
 
