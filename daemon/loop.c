@@ -7,12 +7,22 @@
 #include <event2/event.h>
 #include <stddef.h>
 
+/* libevent would write to stderr, which a worker must not, when a descriptor
+ * cannot be watched. The caller is told by a result, and logs. */
+static void
+say_nothing(int severity, const char *text)
+{
+	(void)severity;
+	(void)text;
+}
+
 struct event_base *
 loop_new(void)
 {
 	struct event_config *config = event_config_new();
 	struct event_base *base = NULL;
 
+	event_set_log_callback(say_nothing);
 	/* O(1) is epoll, and not select or poll. */
 	if (config != NULL &&
 	    event_config_set_flag(config,

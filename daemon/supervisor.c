@@ -32,7 +32,6 @@
 #include <time.h>
 
 /* Front-ends served at a time. */
-#define WORKERS_MAX 256U
 /* Messages of one worker that are read before others get their turn. */
 #define MESSAGES_MAX 32U
 /* So often that many are read of a worker that has ended: a socket's buffer

@@ -32,11 +32,14 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 /* Descriptors besides those of rings and of one memory table on its way in:
  * standard ones, channel, event loop, front-end, back-end channel, regions. */
 #define OTHER_FDS 32U
+/* How long a front-end can make us sit in a system call. */
+#define ALARM_SECONDS 5
 
 struct worker {
 	struct event_base *base;
@@ -134,11 +137,13 @@ leave(struct worker *w, enum worker_exit_status status)
 	(void)event_base_loopbreak(w->base);
 }
 
-/* Whoever begins a message has to end it, and not byte by byte for ever. */
+/* Whoever begins a message has to end it, and not byte by byte for ever; and
+ * whoever sends messages has to read the replies. */
 static void
 watch_half_message(struct worker *w)
 {
-	if (!vus_session_mid_message(&w->session)) {
+	if (!vus_session_mid_message(&w->session) &&
+	    !vus_session_wants_write(&w->session)) {
 		(void)event_del(&w->half);
 	} else if (!event_pending(&w->half, EV_TIMEOUT, NULL) ||
 		   w->half_of != w->session.messages) {
@@ -154,8 +159,10 @@ half_ready(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	vus_log(&w->session, VUS_LOG_WARN,
-	    "connection closed: half a message, and no more for %lld s",
+	vus_log(&w->session, VUS_LOG_WARN, "connection closed: %s for %lld s",
+	    vus_session_wants_write(&w->session)
+		? "replies are not read, and have not been"
+		: "half a message, and no more",
 	    (long long)w->half_after.tv_sec);
 	leave(w, WORKER_EXIT_BROKEN);
 }
@@ -376,6 +383,33 @@ make_inflight(struct vus_host *host, unsigned queues)
 		setup_failed("inflight buffer: %s", strerror(errno));
 }
 
+static void
+on_alarm(int signo)
+{
+	(void)signo;
+}
+
+/*
+ * A front-end shares the eventfds that it gives us, and may make them block
+ * after we have made them not to. Then a system call that sits on one ends
+ * with EINTR at the next alarm: a guest that does this waits, but its worker
+ * is there to see that its front-end has gone.
+ */
+static void
+never_block_for_ever(void)
+{
+	struct sigaction action = { .sa_handler =
+					on_alarm }; /* no SA_RESTART */
+	struct itimerval every = {
+		.it_interval.tv_sec = ALARM_SECONDS,
+		.it_value.tv_sec = ALARM_SECONDS,
+	};
+
+	if (sigaction(SIGALRM, &action, NULL) < 0 ||
+	    setitimer(ITIMER_REAL, &every, NULL) < 0)
+		setup_failed("alarm: %s", strerror(errno));
+}
+
 /* Take what the supervisor sends before anything else. */
 static void
 take_setup(struct worker *w, struct priv_setup *setup)
@@ -482,6 +516,8 @@ worker_run(void)
 	policy.gid = setup.gid;
 	policy.max_fds =
 	    OTHER_FDS + setup.nregions + 3 * VUS_RINGS_MAX + 2 * VUS_FDS_MAX;
+	policy.max_fds_on_way = WORKERS_MAX * VUS_UNREAD_MAX;
+	never_block_for_ever();
 	rc = sandbox_enter(&policy, &stage);
 	if (rc < 0)
 		setup_failed("sandbox: %s: %s", stage, strerror(-rc));

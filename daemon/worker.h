@@ -6,6 +6,9 @@
 #ifndef WORKER_H
 #define WORKER_H
 
+/* Workers of one supervisor at a time: connections, and a spare. */
+#define WORKERS_MAX 256U
+
 /* How a worker ends when nothing kills it: its exit status. */
 enum worker_exit_status {
 	WORKER_EXIT_DONE = 0,  /* the front-end has hung up, or never came */

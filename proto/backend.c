@@ -68,11 +68,15 @@ vus_backend_send(struct vus_session *s, enum vus_backend_request request,
 	/* What the channel has not taken yet goes before. */
 	if (vus_chan_blocked(&s->backend))
 		return -EAGAIN;
+	if (fd >= 0 && st->unread + st->npending >= VUS_UNREAD_MAX)
+		return -EDQUOT;
 	rc = vus_chan_send(&s->backend, request, ask ? VUS_FLAG_NEED_REPLY : 0,
 	    payload, len, fd);
 	if (rc < 0)
 		return rc;
-	if (ask)
+	if (!ask)
+		st->unread++;
+	else
 		st->pending[(st->pending_first + st->npending++) %
 			    VUS_PENDING_MAX] =
 		    (struct vus_pending){ .request = (uint8_t)request,

@@ -26,7 +26,8 @@ struct vus_session;
  * answers were negotiated it asks for one, and remembers index till then; if
  * the front-end owes too many already, a SHMEM_MAP goes out without.
  * Returns 0; -EAGAIN if there is no room at present; or another negative
- * errno, when the channel is of no more use.
+ * errno, when the channel is of no more use: -EDQUOT if VUS_UNREAD_MAX have
+ * been sent in vain.
  */
 int vus_backend_send(struct vus_session *s, enum vus_backend_request request,
     unsigned index, const void *payload, size_t len, int fd)

@@ -82,7 +82,9 @@ vus_map_continue(struct vus_session *s)
 			vus_log(s, VUS_LOG_WARN,
 			    "back-end channel: SHMEM_MAP of shmid %u not "
 			    "sent: %s; the guest will see no memory there",
-			    shmid, strerror(-rc));
+			    shmid,
+			    rc == -EDQUOT ? "too many were not answered"
+					  : strerror(-rc));
 			vus_session_set_backend(s, -1);
 			return;
 		}

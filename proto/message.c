@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 enum verdict {
 	DONE,	 /* carried out; acknowledge if asked */
@@ -766,10 +767,19 @@ vus_dispatch_check(struct vus_session *s)
 static enum verdict
 on_set_backend_req_fd(struct vus_session *s, struct vus_msg *msg)
 {
-	struct stat st;
+	struct sockaddr_un name;
+	socklen_t len = sizeof(name);
 
-	if (fstat(msg->fds[0], &st) < 0 || !S_ISSOCK(st.st_mode))
-		return refuse(s, "the descriptor is not a socket");
+	/*
+	 * One end of a pair, as all front-ends make it, has a peer without a
+	 * name. The front-end's own end of this or another connection has
+	 * one, that of the listener; and with it in our hands the end of that
+	 * connection would never be seen.
+	 */
+	if (getpeername(msg->fds[0], (struct sockaddr *)&name, &len) < 0 ||
+	    name.sun_family != AF_UNIX || len > sizeof(sa_family_t))
+		return refuse(
+		    s, "the descriptor is not one end of a pair of sockets");
 	vus_session_set_backend(s, vus_msg_take_fd(msg));
 	return DONE;
 }
@@ -949,6 +959,14 @@ carry_out(struct vus_session *s, struct vus_msg *msg, const struct row *row)
 	if (verdict == DONE)
 		verdict = row->handle(s, msg);
 	return verdict;
+}
+
+const char *
+vus_request_name(uint32_t request)
+{
+	return request < VUS_REQUEST_END && rows[request].name != NULL
+		   ? rows[request].name
+		   : "request";
 }
 
 bool

@@ -106,6 +106,8 @@ vus_session_set_backend(struct vus_session *s, int fd)
 	if (s->backend.fd >= 0)
 		s->host.watch(s->host.ctx, VUS_WATCH_BACKEND, 0, -1);
 	vus_chan_close(&s->backend);
+	/* They may lie unread in a channel that we see no more. */
+	s->state.unread += s->state.npending;
 	s->state.npending = 0;
 	s->state.nstale = 0;
 	for (unsigned i = 0; i < VUS_RINGS_MAX; i++) {
@@ -356,6 +358,22 @@ next(const struct vus_session *s)
 	return next;
 }
 
+/* What came makes no message; of the one at hand the header may be there. */
+static enum vus_next
+front_broken(struct vus_session *s)
+{
+	struct vus_wire_header head;
+
+	if (s->front.in_len >= sizeof(head)) {
+		memcpy(&head, s->front.in, sizeof(head));
+		vus_log(s, VUS_LOG_WARN, "connection closed: %s (%u): %s",
+		    vus_request_name(head.request), head.request, s->front.why);
+	} else {
+		vus_log(s, VUS_LOG_WARN, "connection closed: %s", s->front.why);
+	}
+	return VUS_NEXT_BROKEN;
+}
+
 /* Carry out every whole message that has arrived. */
 static enum vus_next
 drain(struct vus_session *s)
@@ -370,9 +388,7 @@ drain(struct vus_session *s)
 			return next(s);
 		case VUS_CHAN_EOF:
 		case VUS_CHAN_BROKEN:
-			vus_log(s, VUS_LOG_WARN, "connection closed: %s",
-			    s->front.why);
-			return VUS_NEXT_BROKEN;
+			return front_broken(s);
 		}
 	}
 	return next(s);
@@ -391,8 +407,7 @@ vus_session_readable(struct vus_session *s)
 	case VUS_CHAN_BROKEN:
 		break;
 	}
-	vus_log(s, VUS_LOG_WARN, "connection closed: %s", s->front.why);
-	return VUS_NEXT_BROKEN;
+	return front_broken(s);
 }
 
 enum vus_next

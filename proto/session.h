@@ -30,6 +30,9 @@
 #define VUS_RINGS_MAX 8U
 /* Answers of the front-end that may be due at a time. */
 #define VUS_PENDING_MAX (2U * VUS_SHMEM_MAX)
+/* SHMEM_MAPs, each with a descriptor, that a front-end may have been sent
+ * without a sign that it has read them. No more are sent then. */
+#define VUS_UNREAD_MAX (4U * VUS_SHMEM_MAX)
 
 enum vus_log_level { VUS_LOG_ERR, VUS_LOG_WARN, VUS_LOG_INFO, VUS_LOG_DEBUG };
 
@@ -133,6 +136,7 @@ struct vus_state {
 	uint64_t seen[VUS_MEM_TABLE_MAX];
 	unsigned pending_first, npending;
 	unsigned nstale; /* of these, the oldest ones of earlier starts */
+	unsigned unread; /* sent besides, and never to be heard of again */
 	struct vus_pending pending[VUS_PENDING_MAX]; /* oldest first */
 };
 
@@ -272,6 +276,9 @@ void vus_session_set_backend(struct vus_session *s, int fd);
  * connection must end; the reason is logged.
  */
 bool vus_dispatch(struct vus_session *s);
+
+/* The name of a request, or what to call one that has none. */
+const char *vus_request_name(uint32_t request);
 
 /* The transfer that CHECK_DEVICE_STATE has asked for is over: answer it.
  * Returns as vus_dispatch(). */

@@ -89,7 +89,8 @@ limit(__rlimit_resource_t resource, rlim_t value)
 static int
 enter_limits(const struct sandbox_policy *policy)
 {
-	int rc = limit(RLIMIT_NOFILE, policy->max_fds);
+	int rc = limit(
+	    RLIMIT_NOFILE, (rlim_t)policy->max_fds + policy->max_fds_on_way);
 
 	if (rc == 0)
 		rc = limit(RLIMIT_NPROC, 0);

@@ -31,6 +31,13 @@ struct sandbox_policy {
 	uid_t uid;
 	gid_t gid;
 	unsigned max_fds; /* descriptors open at a time, at least 16 */
+	/*
+	 * Descriptors that all processes of this user may have sent and nobody
+	 * has received yet: the kernel counts them together, and holds each
+	 * sender's limit of open descriptors against the sum. With too low a
+	 * limit one front-end could keep others from getting theirs.
+	 */
+	unsigned max_fds_on_way;
 };
 
 /* Close every descriptor from first on. Returns 0 or a negative errno. */

@@ -571,11 +571,11 @@ packed_survives() {
 }
 
 @test "packed: the ring survives no request" {
-    packed_survives no-readable 'warn: .*a request without a type'
+    packed_survives no-readable 'warn: .*a request of [02] bytes, and those of pmem have 4'
 }
 
 @test "packed: the ring survives a request of 2 bytes" {
-    packed_survives short-request 'warn: .*a request without a type'
+    packed_survives short-request 'warn: .*a request of [02] bytes, and those of pmem have 4'
 }
 
 @test "packed: the ring survives 2 bytes for the reply" {
@@ -583,7 +583,7 @@ packed_survives() {
 }
 
 @test "packed: the ring survives both parts empty" {
-    packed_survives zero-lengths 'warn: .*a request without a type'
+    packed_survives zero-lengths 'warn: .*a request of [02] bytes, and those of pmem have 4'
 }
 
 @test "packed: the ring survives an indirect table of length 0" {
@@ -637,4 +637,10 @@ packed_survives() {
     run -0 vuctl on other packed up on a packed negotiate start size=7 expect-map flush bad-chain no-end used=no \
         submit kick expect-idle expect-open stop base=any start expect-map flush on other flush
     assert_log 'warn: .*without an end'
+}
+
+@test "with GPA_ADDRESSES rings are named by guest addresses, and user addresses are not looked at" {
+    start_daemon
+    run -0 vuctl negotiate gpa=yes start expect-map flush mem-table regions=3 flush stop
+    run -0 vuctl packed negotiate gpa=yes start expect-map flush n=3 stop
 }
