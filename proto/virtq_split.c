@@ -128,11 +128,14 @@ next_head(struct vus_virtq *vq, uint16_t *head, const char **why)
 {
 	uint16_t idx, waiting;
 
-	while (vq->inflight.redo != 0) {
+	if (vq->inflight.redo != 0) {
 		vq->inflight.redo--;
 		if (vus_inflight_split_oldest(&vq->inflight, head) &&
 		    *head < vq->num)
 			return VUS_POP_CHAIN;
+		/* None, or one of no such head: to look for the next would
+		 * find the same, as often as the front-end has said. */
+		vq->inflight.redo = 0;
 	}
 	/* Acquire: the entries up to idx are written before it (2.7.13.3). */
 	idx = ring_load16_acquire(vq->avail_area + AVAIL_IDX);
