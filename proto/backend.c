@@ -150,6 +150,14 @@ vus_backend_readable(struct vus_session *s)
 
 /* --- in-band notifications ----------------------------------------------- */
 
+/* What is due may have become so before features were negotiated anew. */
+static bool
+may_notify(const struct vus_session *s)
+{
+	return vus_negotiated(s, VUS_F_INBAND_NOTIFICATIONS) &&
+	       s->backend.fd >= 0 && s->state.npending < VUS_PENDING_MAX;
+}
+
 /* Send a notification that is due, if it may go now. */
 static void
 notify_in_band(struct vus_session *s, struct vus_in_band *in_band,
@@ -158,8 +166,7 @@ notify_in_band(struct vus_session *s, struct vus_in_band *in_band,
 	struct vus_wire_vring_state state = { .index = ring };
 	int rc;
 
-	if (!in_band->due || in_band->asked || s->backend.fd < 0 ||
-	    s->state.npending == VUS_PENDING_MAX)
+	if (!in_band->due || in_band->asked || !may_notify(s))
 		return;
 	rc = vus_backend_send(s, request, ring, &state, sizeof(state), -1);
 	if (rc == -EAGAIN)
@@ -185,7 +192,7 @@ vus_backend_continue(struct vus_session *s)
 bool
 vus_backend_calls_wait(const struct vus_session *s)
 {
-	if (s->backend.fd < 0 || s->state.npending == VUS_PENDING_MAX)
+	if (!may_notify(s))
 		return false;
 	for (unsigned i = 0; i < s->device->type->num_queues; i++)
 		if ((s->ring[i].call.due && !s->ring[i].call.asked) ||
