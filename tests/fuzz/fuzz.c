@@ -372,6 +372,12 @@ fuzz_memfd(off_t size)
 	return fd;
 }
 
+void
+fuzz_close(int fd)
+{
+	(void)__real_close(fd);
+}
+
 unsigned char *
 fuzz_map(int fd, size_t size)
 {
@@ -419,6 +425,10 @@ make_kinds(void)
 	kinds[KIND_RAM_1] = fuzz_memfd(KIND_RAM_1_SIZE);
 	kinds[KIND_ODD_FILE] = fuzz_memfd(100);
 	kinds[KIND_REGION] = fuzz_memfd(KIND_REGION_SIZE);
+	kinds[KIND_REGION_1] = fuzz_memfd(KIND_REGION_SIZE);
+	kinds[KIND_REGION_2] = fuzz_memfd(KIND_REGION_SIZE);
+	kinds[KIND_LOG] = fuzz_memfd(KIND_LOG_SIZE);
+	kinds[KIND_INFLIGHT] = fuzz_memfd(KIND_INFLIGHT_SIZE);
 	kinds[KIND_READ_ONLY] = reopen(kinds[KIND_RAM_1], O_RDONLY);
 	kinds[KIND_EVENT] =
 	    need(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd");
@@ -486,7 +496,7 @@ fuzz_kind(enum fuzz_kind kind)
 	if (kind == KIND_PEER && fuzz_kind_peer >= 0)
 		return fuzz_kind_peer;
 	/* A run that has sent many sockets gets events from here on. */
-	if (kind >= KIND_STREAM)
+	if (kind >= KIND_STREAM && kind <= KIND_PEER)
 		return npassing + 2 <= ARRAY_LEN(passing) ? make_socket(kind)
 							  : kinds[KIND_EVENT];
 	if (kind == KIND_EVENT_FULL) {
@@ -508,7 +518,12 @@ fuzz_kinds_reset(void)
 		{ KIND_RAM_1, KIND_RAM_1_SIZE },
 		{ KIND_ODD_FILE, 100 },
 		{ KIND_REGION, KIND_REGION_SIZE },
+		{ KIND_REGION_1, KIND_REGION_SIZE },
+		{ KIND_REGION_2, KIND_REGION_SIZE },
+		{ KIND_LOG, KIND_LOG_SIZE },
+		{ KIND_INFLIGHT, KIND_INFLIGHT_SIZE },
 	};
+	unsigned char scrap[4096];
 	uint64_t count;
 
 	if (!kinds_made)
@@ -519,6 +534,8 @@ fuzz_kinds_reset(void)
 		    "ftruncate");
 	}
 	(void)!read(kinds[KIND_EVENT], &count, sizeof(count));
+	while (read(kinds[KIND_PIPE_READ], scrap, sizeof(scrap)) > 0)
+		;
 	while (npassing != 0)
 		(void)__real_close(passing[--npassing]);
 }

@@ -93,6 +93,8 @@ void fuzz_drain(int sock, size_t len);
 
 /* A memfd of size bytes; the process ends if there can be none. */
 int fuzz_memfd(off_t size);
+/* Past the ledger. */
+void fuzz_close(int fd);
 /* All of it, mapped for the harness. */
 unsigned char *fuzz_map(int fd, size_t size);
 /* A pair of non-blocking sockets, likewise. */
@@ -119,12 +121,18 @@ enum fuzz_kind {
 	KIND_LISTENING,
 	KIND_UNCONNECTED,
 	KIND_CLOSED_PEER,
-	KIND_PEER, /* the socket it is sent on: see fuzz_kind_peer */
+	KIND_PEER,     /* the socket it is sent on: see fuzz_kind_peer */
+	KIND_REGION_1, /* further regions of our own */
+	KIND_REGION_2,
+	KIND_LOG,      /* a dirty log */
+	KIND_INFLIGHT, /* an inflight buffer */
 	KINDS
 };
 #define KIND_RAM_0_SIZE 0x200000
 #define KIND_RAM_1_SIZE 0x10000
 #define KIND_REGION_SIZE 0x10000
+#define KIND_LOG_SIZE 0x10000
+#define KIND_INFLIGHT_SIZE 0x20000
 
 /* The descriptor for KIND_PEER. */
 extern int fuzz_kind_peer;

@@ -15,9 +15,13 @@
 #include "session.h"
 
 #include <endian.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,6 +50,11 @@
 #define BIG_AVAIL 0xc0000U
 #define BIG_USED 0xe0000U
 
+/* A device's state: bytes of it that are kept. */
+#define RECORD 4096U
+#define STREAM_MAX 0x40000U
+#define REGION_PAGES (KIND_REGION_SIZE / RECORD)
+
 enum op {
 	OP_MESSAGE,   /* any request with any payload */
 	OP_PIECES,    /* the same, in two pieces */
@@ -70,7 +79,29 @@ enum op {
 	OP_HANG_UP,
 	OP_FULL_CALL, /* the call descriptor takes no more */
 	OP_PUMP,
+	OP_LOG,		   /* a dirty log */
+	OP_LOG_ALL,	   /* begin or end to use it */
+	OP_INFLIGHT,	   /* an inflight buffer */
+	OP_INFLIGHT_HEAD,  /* write its head ... */
+	OP_INFLIGHT_ENTRY, /* ... or one of its entries */
+	OP_IN_BAND,	   /* a kick by message */
+	OP_SAVE,	   /* the device's state: begin ... */
+	OP_LOAD,
+	OP_RECORD, /* ... what is loaded ... */
+	OP_STATE,  /* ... and go on */
+	OP_REGION, /* write into a region */
 	OPS
+};
+
+/* The guest's memory as it was before a call of the session. */
+struct shadow {
+	enum fuzz_kind kind;
+	unsigned char *ram, *copy;
+	size_t size;
+};
+static struct shadow shadows[] = {
+	{ .kind = KIND_RAM_0, .size = KIND_RAM_0_SIZE },
+	{ .kind = KIND_RAM_1, .size = KIND_RAM_1_SIZE },
 };
 
 static struct run {
@@ -88,7 +119,35 @@ static struct run {
 	unsigned long long watches, lines;
 	unsigned char *ram; /* the guest's view of the first file */
 	int kick[VUS_RINGS_MAX], call[VUS_RINGS_MAX];
+
+	/* The dirty log and the inflight buffer, as the front-end has them. */
+	unsigned char *log, *inflight;
+	int host_inflight;
+	uint16_t inflight_entries;
+	bool shadowed; /* the shadow is of now */
+	unsigned shadow_changes;
+
+	/* The harness's end of the pipe of a device's state, and what has
+	 * come out of it or is to go into it. */
+	int pipe;
+	bool pipe_load, pipe_end; /* end: close it when all is written */
+	bool pipe_used;		  /* the last transfer was by this pipe */
+	bool reads_state;
+	size_t stream, streamed;	 /* bytes; of which written */
+	bool cancelled, regions_changed; /* since it began */
+	unsigned char *region[3];
 } run;
+static unsigned char stream[STREAM_MAX];
+
+static struct stat
+stat_of(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		fuzz_fail("the harness: fstat");
+	return st;
+}
 
 /* --- the host ------------------------------------------------------------ */
 
@@ -98,6 +157,8 @@ host_log(void *ctx, enum vus_log_level level, const char *text)
 	size_t len = strlen(text);
 
 	run.lines++;
+	if (strstr(text, "the device has been") != NULL)
+		run.cancelled = true;
 	FUZZ_CHECK(ctx == &run, "the host's context");
 	FUZZ_CHECK(level <= VUS_LOG_DEBUG && level <= run.s.host.verbosity,
 	    "level %d", (int)level);
@@ -110,6 +171,10 @@ host_watch(void *ctx, enum vus_watch what, unsigned ring, int fd)
 {
 	FUZZ_CHECK(ctx == &run, "the host's context");
 	run.watches++;
+	if (fd >= 0 &&
+	    (what == VUS_WATCH_STATE_IN || what == VUS_WATCH_STATE_OUT))
+		run.pipe_used = run.pipe >= 0 &&
+				stat_of(fd).st_ino == stat_of(run.pipe).st_ino;
 	model_watch(what, ring, fd);
 }
 
@@ -150,9 +215,365 @@ serve(struct vus_session *s, unsigned ring, const struct vus_chain *chain)
 		check_seg(&chain->write[i]);
 	FUZZ_CHECK(++run.served <= SERVE_MAX * VUS_RINGS_MAX,
 	    "a call that does not return");
+	run.regions_changed = true; /* it may be in the memory table */
 	n = vus_chain_read(chain, bytes, sizeof(bytes));
 	return (uint32_t)vus_chain_write(chain, bytes, n);
 }
+
+/* --- the dirty log ------------------------------------------------------- */
+
+static bool
+is_kind(const struct model_file *file, enum fuzz_kind kind)
+{
+	struct stat st = stat_of(fuzz_kind(kind));
+
+	return file->dev == st.st_dev && file->ino == st.st_ino;
+}
+
+/* The next piece of a file that is not a hole. */
+static bool
+next_data(const struct shadow *sh, off_t *from, off_t *to)
+{
+	int fd = fuzz_kind(sh->kind);
+
+	*from = lseek(fd, *to, SEEK_DATA);
+	if (*from < 0)
+		return false;
+	*to = lseek(fd, *from, SEEK_HOLE);
+	return *to > *from;
+}
+
+static void
+shadow_forget(void)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(shadows); i++)
+		for (off_t from, to = 0; next_data(&shadows[i], &from, &to);)
+			memset(shadows[i].copy + from, 0, (size_t)(to - from));
+}
+
+/* Before a call: remember guest memory, and take all bits, if what is written
+ * has to be logged. */
+static void
+shadow_before(void)
+{
+	const struct model_view *v = model_view();
+
+	run.shadowed = v->logging && v->log_size != 0 &&
+		       is_kind(&v->log, KIND_LOG) &&
+		       !is_kind(&v->inflight, KIND_RAM_0) &&
+		       !is_kind(&v->inflight, KIND_RAM_1) &&
+		       !is_kind(&v->inflight, KIND_LOG);
+	if (!run.shadowed)
+		return;
+	run.shadow_changes = v->changes;
+	memset(run.log + v->log_offset, 0, v->log_size);
+	for (unsigned i = 0; i < ARRAY_LEN(shadows); i++)
+		for (off_t from, to = 0; next_data(&shadows[i], &from, &to);)
+			memcpy(shadows[i].copy + from, shadows[i].ram + from,
+			    (size_t)(to - from));
+}
+
+/* Whether the page of a guest physical address is marked, or cannot be. */
+static bool
+marked(uint64_t addr)
+{
+	const struct model_view *v = model_view();
+	uint64_t page = addr / 4096;
+
+	return page / 8 >= v->log_size ||
+	       (run.log[v->log_offset + page / 8] & (1U << (page % 8))) != 0;
+}
+
+/* Whether byte at of a file is in the len bytes at addr that the session
+ * writes for itself, and where in these. */
+static bool
+in_area(const struct shadow *sh, uint64_t at, uint64_t addr, uint64_t len,
+    uint64_t *offset)
+{
+	const struct model_view *v = model_view();
+
+	for (unsigned i = 0; i < v->nregions; i++) {
+		const struct model_region *r = &v->region[i];
+		uint64_t start = v->by_guest ? r->guest : r->user, first;
+
+		if (addr < start || addr - start > r->size ||
+		    len > r->size - (addr - start))
+			continue;
+		first = r->offset + (addr - start);
+		*offset = at - first;
+		return is_kind(&r->file, sh->kind) && at >= first &&
+		       *offset < len;
+	}
+	return false;
+}
+
+static bool
+ring_accounts_for(const struct shadow *sh, uint64_t at, unsigned ring)
+{
+	const struct model_view *v = model_view();
+	const struct model_ring *r = &v->ring[ring];
+	uint64_t num = run.s.ring[ring].vq.num, offset;
+
+	if (!r->has_addr)
+		return false;
+	if (v->packed) /* logged where it is: see log_accounts_for() */
+		return !r->logged &&
+		       (in_area(sh, at, r->desc, num * 16, &offset) ||
+			   in_area(sh, at, r->used, 4, &offset));
+	return in_area(sh, at, r->used, 6 + num * 8, &offset) &&
+	       (!r->logged || r->log + offset < offset ||
+		   marked(r->log + offset));
+}
+
+/* Byte at of a file has changed: the log has to say so. */
+static bool
+log_accounts_for(const struct shadow *sh, uint64_t at)
+{
+	const struct model_view *v = model_view();
+
+	for (unsigned i = 0; i < v->nregions; i++) {
+		const struct model_region *r = &v->region[i];
+
+		if (is_kind(&r->file, sh->kind) && at >= r->offset &&
+		    at - r->offset < r->size &&
+		    marked(r->guest + (at - r->offset)))
+			return true;
+	}
+	for (unsigned i = 0; i < run.type.num_queues; i++)
+		if (ring_accounts_for(sh, at, i))
+			return true;
+	return false;
+}
+
+static void
+shadow_after(void)
+{
+	/* What has changed in the middle is not told apart. */
+	if (!run.shadowed || !run.lives ||
+	    model_view()->changes != run.shadow_changes)
+		return;
+	for (unsigned i = 0; i < ARRAY_LEN(shadows); i++) {
+		const struct shadow *sh = &shadows[i];
+
+		for (off_t from, to = 0; next_data(sh, &from, &to);) {
+			if (memcmp(sh->ram + from, sh->copy + from,
+				(size_t)(to - from)) == 0)
+				continue;
+			for (off_t k = from; k < to; k++)
+				FUZZ_CHECK(
+				    sh->ram[k] == sh->copy[k] ||
+					log_accounts_for(sh, (uint64_t)k),
+				    "byte 0x%llx of memory %u was written and "
+				    "not logged",
+				    (unsigned long long)k, i);
+		}
+	}
+}
+
+/* --- a device's state ---------------------------------------------------- */
+
+/* A record as state.h has them. */
+struct piece {
+	uint64_t magic, shmid, offset, present;
+};
+#define MAGIC UINT64_C(0x454d5241534b5600)
+
+static void
+put_header(unsigned char *record)
+{
+	uint64_t magic = MAGIC, version = 1;
+
+	memset(record, 0, RECORD);
+	memcpy(record, &magic, 8);
+	memcpy(record + 8, &version, 8);
+	memcpy(record + 16, run.type.name, strlen(run.type.name));
+	for (unsigned i = 0; i < VUS_SHMEM_MAX; i++)
+		memcpy(record + 48 + (size_t)i * 8, &run.device.shm[i].size, 8);
+}
+
+/* The region's pages as the harness sees them; NULL: not so. */
+static const unsigned char *
+region_of(unsigned shmid)
+{
+	const struct vus_region *r = &run.device.shm[shmid];
+
+	for (unsigned i = 0; i < ARRAY_LEN(run.region) && r->size != 0; i++)
+		if (r->fd ==
+		    fuzz_kind(i == 0 ? KIND_REGION : KIND_REGION_1 + i - 1))
+			return run.region[i];
+	return NULL;
+}
+
+/* Whether page i of a region is these bytes, or zero if there are none. */
+static bool
+page_is(unsigned shmid, uint64_t i, const unsigned char *bytes)
+{
+	static const unsigned char zeros[RECORD];
+
+	return memcmp(region_of(shmid) + i * RECORD,
+		   bytes == NULL ? zeros : bytes, RECORD) == 0;
+}
+
+/* Read what has gone through a pipe, by the words of state.h. Returns NULL or
+ * what is wrong. If it is right the regions have to be the same. */
+static const char *
+decode(bool compare)
+{
+	unsigned char header[RECORD];
+	const unsigned char *at = stream, *end = stream + run.stream;
+	uint64_t next = 0; /* shmid and page that may come now */
+	bool over = false;
+
+	put_header(header);
+	if (run.stream < RECORD || memcmp(at, header, RECORD) != 0)
+		return "the header";
+	at += RECORD;
+	while (!over) {
+		struct piece p;
+		uint64_t place;
+
+		if ((size_t)(end - at) < RECORD)
+			return "the end";
+		memcpy(&p, at, sizeof(p));
+		at += RECORD;
+		if (p.magic != MAGIC)
+			return "no record";
+		over = p.present == 0;
+		if (over) {
+			p.shmid = VUS_SHMEM_MAX;
+			p.offset = 0;
+		}
+		if (p.shmid > VUS_SHMEM_MAX || p.offset % RECORD != 0 ||
+		    (!over && p.offset >= run.device.shm[p.shmid].size))
+			return "the place";
+		place = p.shmid * REGION_PAGES + p.offset / RECORD;
+		if (place < next)
+			return "the order";
+		for (unsigned i = 0; i < 64; i++) {
+			if (!(p.present & VUS_BIT(i)))
+				continue;
+			if (p.offset + (uint64_t)i * RECORD >=
+				run.device.shm[p.shmid].size ||
+			    (size_t)(end - at) < RECORD)
+				return "the pages";
+			for (; compare && next < place + i; next++)
+				FUZZ_CHECK(
+				    region_of(
+					(unsigned)(next / REGION_PAGES)) ==
+					    NULL ||
+					page_is((unsigned)(next / REGION_PAGES),
+					    next % REGION_PAGES, NULL),
+				    "page %u is not zero", (unsigned)next);
+			FUZZ_CHECK(
+			    !compare || page_is((unsigned)p.shmid,
+					    (place + i) % REGION_PAGES, at),
+			    "page %u is not that of the state", i);
+			next = place + i + 1;
+			at += RECORD;
+		}
+		for (; over && compare && next < place; next++)
+			FUZZ_CHECK(region_of((unsigned)(next / REGION_PAGES)) ==
+					   NULL ||
+				       page_is((unsigned)(next / REGION_PAGES),
+					   next % REGION_PAGES, NULL),
+			    "page %u is not zero", (unsigned)next);
+	}
+	return at == end ? NULL : "more";
+}
+
+/* Whether regions are files of their own. */
+static bool
+regions_apart(void)
+{
+	return run.device.shm[2].size == 0;
+}
+
+static void
+close_pipe(void)
+{
+	if (run.pipe >= 0)
+		fuzz_close(run.pipe);
+	run.pipe = -1;
+}
+
+/* Move up to len bytes at the harness's end of the pipe. */
+static bool
+move_state(size_t len)
+{
+	ssize_t n;
+
+	if (run.pipe < 0)
+		return false;
+	if (run.pipe_load) {
+		if (len > run.stream - run.streamed)
+			len = run.stream - run.streamed;
+		n = len == 0 ? 0 : write(run.pipe, stream + run.streamed, len);
+		if (n > 0)
+			run.streamed += (size_t)n;
+		if (n >= 0 && run.pipe_end && run.streamed == run.stream) {
+			close_pipe();
+			return true;
+		}
+		return n > 0;
+	}
+	if (len > sizeof(stream) - run.stream)
+		len = sizeof(stream) - run.stream;
+	n = len == 0 ? -1 : read(run.pipe, stream + run.stream, len);
+	if (n > 0)
+		run.stream += (size_t)n;
+	if (n == 0) {
+		close_pipe();
+		if (run.s.transfer.phase == VUS_TRANSFER_DONE &&
+		    run.pipe_used) {
+			const char *why =
+			    decode(!run.regions_changed && regions_apart());
+
+			FUZZ_CHECK(why == NULL, "a state without %s", why);
+		}
+	}
+	return n >= 0;
+}
+
+/* A load has ended in this call. */
+static void
+loaded(void)
+{
+	bool done = run.s.transfer.phase == VUS_TRANSFER_DONE;
+	bool whole = run.pipe < 0 && run.pipe_end && run.streamed == run.stream;
+	const char *why;
+
+	/* The pipe of another message, or a state that was cut. */
+	if (!whole || !run.pipe_used || run.stream == sizeof(stream))
+		return;
+	why = decode(done && !run.regions_changed && regions_apart());
+	FUZZ_CHECK(!done || why == NULL, "a state was loaded: %s", why);
+	FUZZ_CHECK(done || why != NULL || run.cancelled,
+	    "a state that is right was not loaded");
+}
+
+static unsigned long long
+state_progress(void)
+{
+	const struct vus_transfer *t = &run.s.transfer;
+
+	return ((((unsigned long long)t->at.shmid * 65537 + t->at.offset) *
+			65537 +
+		    t->have) *
+		       65537 +
+		   t->present * 31 + (unsigned)t->phase) *
+		   3 +
+	       run.stream + run.streamed;
+}
+
+static int
+state_fd(void)
+{
+	int in = model_watched(VUS_WATCH_STATE_IN, 0);
+
+	return in >= 0 ? in : model_watched(VUS_WATCH_STATE_OUT, 0);
+}
+
+/* --- turns --------------------------------------------------------------- */
 
 /* Call the session and let the model look at what came of it. */
 #define CALL(front, expression)                                                \
@@ -160,18 +581,43 @@ serve(struct vus_session *s, unsigned ring, const struct vus_chain *chain)
 		if (!run.lives)                                                \
 			break;                                                 \
 		run.served = 0;                                                \
+		before_call();                                                 \
 		model_enter(front);                                            \
 		run.next = (expression);                                       \
 		model_leave(run.next);                                         \
 		run.lives = run.next != VUS_NEXT_CLOSED &&                     \
 			    run.next != VUS_NEXT_BROKEN;                       \
+		after_call();                                                  \
 	} while (0)
+
+static bool was_loading;
+
+static void
+before_call(void)
+{
+	was_loading = model_watched(VUS_WATCH_STATE_IN, 0) >= 0;
+	shadow_before();
+}
+
+static void
+after_call(void)
+{
+	uint64_t value;
+
+	shadow_after();
+	if (was_loading && run.lives &&
+	    model_watched(VUS_WATCH_STATE_IN, 0) < 0 && run.served == 0)
+		loaded();
+	if (model_checked(&value) && value == 0 && run.lives)
+		FUZZ_CHECK(run.s.transfer.phase == VUS_TRANSFER_DONE,
+		    "a state that is not over was said to be");
+}
 
 /* Changes whenever a ring has been served. */
 static unsigned long long
 ring_progress(void)
 {
-	unsigned long long sum = run.lines;
+	unsigned long long sum = run.lines + state_progress();
 
 	for (unsigned i = 0; i < run.type.num_queues; i++)
 		sum = sum * 65537 + run.s.ring[i].vq.next;
@@ -183,7 +629,7 @@ work(void)
 {
 	unsigned long long before = ring_progress();
 
-	CALL(false, vus_session_work(&run.s));
+	CALL(true, vus_session_work(&run.s));
 	FUZZ_CHECK(run.next != VUS_NEXT_WORK || run.served != 0 ||
 		       ring_progress() != before,
 	    "work that gets nowhere");
@@ -213,8 +659,8 @@ kicked(unsigned ring)
 static bool
 turn(bool first)
 {
-	struct pollfd p[2 + VUS_RINGS_MAX];
-	unsigned ring[2 + VUS_RINGS_MAX];
+	struct pollfd p[3 + VUS_RINGS_MAX];
+	unsigned ring[3 + VUS_RINGS_MAX];
 	nfds_t n = 1;
 	bool blocked = vus_session_wants_write(&run.s);
 	int backend = model_watched(VUS_WATCH_BACKEND, 0);
@@ -231,6 +677,11 @@ turn(bool first)
 		if (vus_session_backend_wants_write(&run.s))
 			p[n].events |= POLLOUT;
 		ring[n++] = VUS_RINGS_MAX;
+	}
+	if (state_fd() >= 0) {
+		p[n].fd = state_fd();
+		p[n].events = run.s.transfer.load ? POLLIN : POLLOUT;
+		ring[n++] = VUS_RINGS_MAX + 1;
 	}
 	for (unsigned i = 0; i < run.type.num_queues; i++) {
 		p[n].fd = model_watched(VUS_WATCH_KICK, i);
@@ -252,6 +703,9 @@ turn(bool first)
 			if (model_watched(VUS_WATCH_KICK, ring[i]) == p[i].fd &&
 			    readable(p[i].fd))
 				kicked(ring[i]);
+		} else if (ring[i] > VUS_RINGS_MAX) {
+			if (state_fd() == p[i].fd)
+				CALL(true, vus_session_state_ready(&run.s));
 		} else if (model_watched(VUS_WATCH_BACKEND, 0) == p[i].fd) {
 			CALL(false, vus_session_backend_ready(&run.s));
 		}
@@ -268,15 +722,18 @@ pump(void)
 	for (unsigned i = 0; i < TURNS_MAX && run.lives; i++) {
 		unsigned long long before =
 		    fuzz_moved() + run.watches + run.s.messages;
+		unsigned long long state = state_progress();
 		bool worked = run.next == VUS_NEXT_WORK;
 
-		if (!turn(i == 0))
+		if (!turn(i == 0) && !(run.reads_state && move_state(SIZE_MAX)))
 			break;
 		if (run.reads_front)
 			fuzz_drain(run.front, SIZE_MAX);
 		if (run.reads_channel && run.channel >= 0)
 			fuzz_drain(run.channel, SIZE_MAX);
-		if (worked ||
+		if (run.reads_state && move_state(SIZE_MAX))
+			worked = true;
+		if (worked || state_progress() != state ||
 		    fuzz_moved() + run.watches + run.s.messages != before)
 			idle = 0;
 		else
@@ -437,6 +894,9 @@ op_negotiate(void)
 		if (without & (16U << i))
 			protocol_features &= ~VUS_BIT(protocol[i]);
 	}
+	/* Without both there must be no INBAND_NOTIFICATIONS. */
+	if (without & 0x30)
+		protocol_features &= ~VUS_BIT(VUS_F_INBAND_NOTIFICATIONS);
 	if (protocol_features & VUS_BIT(VUS_F_SHMEM))
 		protocol_features =
 		    (protocol_features & ~VUS_BIT(VUS_F_SHMEM)) |
@@ -456,9 +916,12 @@ static const struct vus_wire_mem_region guest[] = {
 	/* Our own region, as QEMU sends it back. */
 	{ GUEST + 0x10000000, KIND_REGION_SIZE, USER_1 + 0x10000000, 0 },
 	{ GUEST + 0x20000000, 0x1800, USER_1 + 0x20000000, 0x800 },
+	/* The same once more, and another one. */
+	{ GUEST + 0x30000000, KIND_REGION_SIZE, USER_1 + 0x30000000, 0 },
+	{ GUEST + 0x38000000, KIND_REGION_SIZE, USER_1 + 0x38000000, 0 },
 };
 static const enum fuzz_kind guest_kind[] = { KIND_RAM_0, KIND_RAM_1,
-	KIND_REGION, KIND_RAM_1 };
+	KIND_REGION, KIND_RAM_1, KIND_REGION, KIND_REGION_1 };
 
 static void
 op_memory(void)
@@ -488,10 +951,9 @@ static void
 op_slot(void)
 {
 	uint8_t which = fuzz_u8(&run.in);
-	struct vus_wire_single_region single = {
-		.region = guest[which % ARRAY_LEN(guest)],
-	};
-	int fd = fuzz_kind(guest_kind[which % ARRAY_LEN(guest)]);
+	unsigned i = which < 0xf0 ? which % 4 : 4 + which % 2;
+	struct vus_wire_single_region single = { .region = guest[i] };
+	int fd = fuzz_kind(guest_kind[i]);
 
 	/* Further ones beyond, in their numbers. */
 	single.region.guest_addr += (uint64_t)(which >> 3) << 32;
@@ -531,9 +993,12 @@ op_ring(void)
 {
 	uint8_t how = fuzz_u8(&run.in), size = fuzz_u8(&run.in);
 	unsigned i = how % VUS_RINGS_MAX;
-	uint64_t base = USER_0 + (uint64_t)i * RING_STRIDE;
+	bool by_guest = vus_negotiated(&run.s, VUS_F_GPA_ADDRESSES);
+	uint64_t ram = by_guest ? GUEST : USER_0;
+	uint64_t base = ram + (uint64_t)i * RING_STRIDE;
 	struct vus_wire_vring_addr addr = {
 		.index = i,
+		.flags = (size & 0x20) ? VUS_VRING_F_LOG : 0,
 		.desc = base,
 		.avail = base + RING_AVAIL,
 		.used = base + RING_USED,
@@ -541,18 +1006,22 @@ op_ring(void)
 	unsigned order = size % 16;
 
 	if (1U << order > RING_SMALL) {
-		addr.desc = USER_0 + BIG_DESC;
-		addr.avail = USER_0 + BIG_AVAIL;
-		addr.used = USER_0 + BIG_USED;
+		addr.desc = ram + BIG_DESC;
+		addr.avail = ram + BIG_AVAIL;
+		addr.used = ram + BIG_USED;
 	}
+	addr.log = GUEST + (addr.used - ram);
 	request_state(VUS_SET_VRING_NUM, i, 1U << order);
 	request_state(
 	    VUS_SET_VRING_BASE, i, (size & 0x80) ? fuzz_u16(&run.in) : 0);
 	request(VUS_SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0);
-	request_fd(VUS_SET_VRING_CALL, i, run.call[i]);
+	if (!(size & 0x10))
+		request_fd(VUS_SET_VRING_CALL, i, run.call[i]);
 	if (how & 0x40)
 		request_fd(VUS_SET_VRING_ERR, i, fuzz_kind(KIND_EVENT));
-	if (how & 0x80)
+	if (size & 0x40)
+		request_state(VUS_VRING_KICK, i, 0);
+	else if (how & 0x80)
 		request_u64(VUS_SET_VRING_KICK, i | VUS_VRING_NO_FD);
 	else
 		request_fd(VUS_SET_VRING_KICK, i, run.kick[i]);
@@ -563,25 +1032,282 @@ op_ring(void)
 static void
 op_answer(void)
 {
-	static const struct vus_wire_header head = {
-		.request = VUS_BACKEND_SHMEM_MAP,
+	struct vus_wire_header head = {
 		.flags = VUS_VERSION | VUS_FLAG_REPLY,
 		.size = sizeof(uint64_t),
 	};
 	unsigned char message[sizeof(head) + sizeof(uint64_t)];
 	uint8_t how = fuzz_u8(&run.in);
 	uint64_t value = how & 1;
+	unsigned due = model_answers_due();
 
-	memcpy(message, &head, sizeof(head));
-	memcpy(message + sizeof(head), &value, sizeof(value));
 	/* All that are due, or one more. */
-	for (unsigned n = (how & 2) ? model_answers_due() : 1;
-	     n != 0 && run.channel >= 0; n--) {
+	for (unsigned i = 0; i < ((how & 2) ? due : 1) && run.channel >= 0;
+	     i++) {
+		head.request = i < due ? model_due(i) : model_next_answer();
+		memcpy(message, &head, sizeof(head));
+		memcpy(message + sizeof(head), &value, sizeof(value));
 		if (fuzz_send(run.channel, message, sizeof(message), NULL, 0) <
 		    0)
 			break;
-		model_answered();
 	}
+}
+
+/* --- migration ----------------------------------------------------------- */
+
+static void
+op_log(void)
+{
+	uint8_t how = fuzz_u8(&run.in);
+	struct vus_wire_log log = { .size = KIND_LOG_SIZE };
+	int fd = fuzz_kind((how & 0x40) ? fuzz_u8(&run.in) % KINDS : KIND_LOG);
+
+	/* All of it, or a piece; 0x8000 is where the guest begins. */
+	if (how & 1)
+		log.offset = fuzz_u8(&run.in);
+	if (how & 2)
+		log.size = 0x8000U + fuzz_u8(&run.in);
+	else
+		log.size -= log.offset;
+	if (how & 4)
+		log.size = fuzz_u64(&run.in);
+	request(VUS_SET_LOG_BASE, &log, sizeof(log), &fd, 1);
+	fd = fuzz_kind(KIND_EVENT);
+	if (how & 8)
+		request(VUS_SET_LOG_FD, NULL, 0, &fd, 1);
+}
+
+static void
+op_inflight(void)
+{
+	uint8_t how = fuzz_u8(&run.in), order = fuzz_u8(&run.in);
+	struct vus_wire_inflight w = {
+		.num_queues = (uint16_t)run.type.num_queues,
+		.queue_size = (uint16_t)(1U << order % 16),
+		.mmap_size = KIND_INFLIGHT_SIZE,
+	};
+	int fd = (how & 1) ? run.host_inflight : fuzz_kind(KIND_INFLIGHT);
+
+	if (how & 2)
+		w.num_queues = 1;
+	if (how & 4)
+		w.mmap_offset = fuzz_u16(&run.in);
+	if (how & 8)
+		w.queue_size = fuzz_u16(&run.in);
+	if (how & 1) {
+		w.mmap_size = (uint64_t)VUS_RINGS_MAX * VUS_INFLIGHT_MAX;
+		request(VUS_GET_INFLIGHT_FD, &w, sizeof(w), NULL, 0);
+	}
+	run.inflight_entries = w.queue_size;
+	if (!(how & 0x10) && fd >= 0)
+		request(VUS_SET_INFLIGHT_FD, &w, sizeof(w), &fd, 1);
+}
+
+/* A place in the file, if it has that. */
+static unsigned char *
+inflight_at(unsigned ring, bool packed, uint32_t entry)
+{
+	size_t each = packed ? 32 : 16;
+	size_t size = vus_inflight_size(packed, run.inflight_entries);
+	size_t at = ring * size + each + each * entry;
+
+	return run.inflight +
+	       (at + each <= KIND_INFLIGHT_SIZE ? at : KIND_INFLIGHT_SIZE - 64);
+}
+
+/* Head of a region: of our version and size, or not. */
+static void
+op_inflight_head(void)
+{
+	uint8_t how = fuzz_u8(&run.in);
+	bool packed = model_view()->packed;
+	uint16_t head[8] = { 1, run.inflight_entries };
+	unsigned char *at = inflight_at(how % VUS_RINGS_MAX, packed, 0);
+
+	if (how & 0x80)
+		fuzz_bytes(&run.in, head, 4);
+	/* What the last completion was, and both used indices. */
+	for (unsigned i = 2; i < (packed ? 7U : 4U); i++)
+		head[i] = fuzz_u8(&run.in);
+	if (how & 0x40)
+		head[3] = 0xffff;
+	at -= packed ? 32 : 16;
+	memcpy(at + 8, head, packed ? 14 : 8);
+}
+
+static void
+op_inflight_entry(void)
+{
+	uint8_t ring = fuzz_u8(&run.in), i = fuzz_u8(&run.in);
+	uint8_t how = fuzz_u8(&run.in), next = fuzz_u8(&run.in);
+	bool packed = model_view()->packed;
+	unsigned char *at = inflight_at(ring % VUS_RINGS_MAX, packed, i);
+	unsigned char e[32] = { 0 };
+
+	e[0] = how & 1;
+	if (packed) {
+		uint16_t flags = how >> 2 & 7;
+		uint64_t addr = GUEST + RING_DATA + next;
+
+		e[2] = next;		 /* next */
+		e[4] = i;		 /* last */
+		e[6] = 1U + (how >> 6);	 /* num */
+		e[8] = fuzz_u8(&run.in); /* counter */
+		e[16] = i;		 /* id */
+		memcpy(e + 18, &flags, 2);
+		e[20] = 4;
+		if (how & 2)
+			addr = fuzz_u64(&run.in);
+		memcpy(e + 24, &addr, 8);
+		memcpy(at, e, 32);
+	} else {
+		e[6] = next;
+		e[8] = fuzz_u8(&run.in);
+		if (how & 2)
+			memset(e + 8, 0xff, 8);
+		memcpy(at, e, 16);
+	}
+}
+
+static void
+op_in_band(void)
+{
+	uint8_t how = fuzz_u8(&run.in);
+
+	request_state(VUS_VRING_KICK, how & 7U, how >> 7);
+}
+
+/* A new pipe; the session gets one of its ends. */
+static void
+begin_state(bool load, uint8_t how)
+{
+	struct vus_wire_transfer w = { load, VUS_TRANSFER_STOPPED };
+	int pair[2], ours = load ? 1 : 0;
+
+	close_pipe();
+	if (pipe2(pair, O_CLOEXEC | O_NONBLOCK) < 0)
+		fuzz_fail("the harness: pipe");
+	if (how & 0x80)
+		(void)fcntl(pair[0], F_SETPIPE_SZ, 4096);
+	run.pipe = pair[ours];
+	run.pipe_load = load;
+	run.pipe_end = false;
+	run.reads_state = !(how & 0x40);
+	run.pipe_used = false;
+	run.cancelled = run.regions_changed = false;
+	run.streamed = 0;
+	if (how & 0x20)
+		w.phase = fuzz_u8(&run.in);
+	request(VUS_SET_DEVICE_STATE_FD, &w, sizeof(w), &pair[1 - ours], 1);
+	fuzz_close(pair[1 - ours]);
+}
+
+static void
+op_save(void)
+{
+	run.stream = 0;
+	begin_state(false, fuzz_u8(&run.in));
+}
+
+static void
+add_record(const void *bytes)
+{
+	if (run.stream + RECORD > sizeof(stream))
+		return;
+	memcpy(stream + run.stream, bytes, RECORD);
+	run.stream += RECORD;
+}
+
+static void
+op_load(void)
+{
+	unsigned char header[RECORD];
+	uint8_t how = fuzz_u8(&run.in);
+
+	/* What was saved before, or what OP_RECORD will say. */
+	if (!(how & 1)) {
+		run.stream = 0;
+		put_header(header);
+		if (how & 2)
+			header[fuzz_u16(&run.in) % RECORD] ^= 1;
+		add_record(header);
+	}
+	begin_state(true, how);
+	run.pipe_end = (how & 4) != 0;
+}
+
+static void
+op_record(void)
+{
+	unsigned char record[RECORD] = { 0 };
+	uint8_t how = fuzz_u8(&run.in);
+	struct piece p = { .magic = MAGIC };
+
+	if (!run.pipe_load || run.pipe < 0)
+		return;
+	switch (how % 4) {
+	case 0: /* a piece and its pages */
+		p.shmid = fuzz_u8(&run.in);
+		p.offset = (uint64_t)(how >> 4) * RECORD;
+		p.present = fuzz_u16(&run.in);
+		if (how & 8)
+			p.present <<= 48;
+		memcpy(record, &p, sizeof(p));
+		add_record(record);
+		for (uint64_t left = p.present; left != 0; left &= left - 1) {
+			memset(record, fuzz_u8(&run.in), sizeof(record));
+			add_record(record);
+		}
+		break;
+	case 1: /* the end */
+		memcpy(record, &p, sizeof(p));
+		add_record(record);
+		run.pipe_end = (how & 4) == 0;
+		break;
+	case 2: /* anything */
+		fuzz_bytes(&run.in, record, 32);
+		add_record(record);
+		break;
+	default: /* not even a whole one */
+		if (run.stream + how <= sizeof(stream)) {
+			memset(stream + run.stream, how, how);
+			run.stream += how;
+		}
+		break;
+	}
+}
+
+static void
+op_state(void)
+{
+	uint8_t how = fuzz_u8(&run.in);
+
+	switch (how % 4) {
+	case 0:
+		request(VUS_CHECK_DEVICE_STATE, NULL, 0, NULL, 0);
+		break;
+	case 1:
+		if (how & 4)
+			close_pipe();
+		run.pipe_end = true;
+		break;
+	case 2:
+		(void)move_state(fuzz_u8(&run.in) * 64U);
+		break;
+	default:
+		run.reads_state = !run.reads_state;
+		break;
+	}
+}
+
+static void
+op_region(void)
+{
+	uint8_t which = fuzz_u8(&run.in), page = fuzz_u8(&run.in);
+
+	memset(run.region[which % 3] + (size_t)(page % REGION_PAGES) * RECORD,
+	    which / 3, RECORD);
+	run.regions_changed = true;
 }
 
 /* --- the driver ---------------------------------------------------------- */
@@ -716,9 +1442,11 @@ op_spurious(void)
 			CALL(false, vus_session_backend_ready(&run.s));
 		break;
 	case 2:
-		CALL(false, vus_session_work(&run.s));
+		CALL(true, vus_session_work(&run.s));
 		break;
 	default:
+		if (state_fd() >= 0)
+			CALL(true, vus_session_state_ready(&run.s));
 		(void)vus_session_mid_message(&run.s);
 		break;
 	}
@@ -804,6 +1532,40 @@ step(void)
 	case OP_FULL_CALL:
 		op_full_call();
 		break;
+	case OP_LOG:
+		op_log();
+		break;
+	case OP_LOG_ALL:
+		request_u64(VUS_SET_FEATURES,
+		    run.s.state.features ^ VUS_BIT(VUS_VIRTIO_F_LOG_ALL));
+		break;
+	case OP_INFLIGHT:
+		op_inflight();
+		break;
+	case OP_INFLIGHT_HEAD:
+		op_inflight_head();
+		return;
+	case OP_INFLIGHT_ENTRY:
+		op_inflight_entry();
+		return;
+	case OP_IN_BAND:
+		op_in_band();
+		break;
+	case OP_SAVE:
+		op_save();
+		break;
+	case OP_LOAD:
+		op_load();
+		break;
+	case OP_RECORD:
+		op_record();
+		break;
+	case OP_STATE:
+		op_state();
+		break;
+	case OP_REGION:
+		op_region();
+		return;
 	case OP_PUMP:
 	case OPS:
 		break;
@@ -821,7 +1583,31 @@ set_up_once(void)
 	if (run.ram != NULL)
 		return;
 	fuzz_kinds_reset();
-	run.ram = fuzz_map(fuzz_kind(KIND_RAM_0), KIND_RAM_0_SIZE);
+	/* As in the worker: a pipe may have lost its reader. */
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+		fuzz_fail("the harness: signal");
+	for (unsigned i = 0; i < ARRAY_LEN(shadows); i++) {
+		struct shadow *sh = &shadows[i];
+
+		sh->ram = fuzz_map(fuzz_kind(sh->kind), sh->size);
+		sh->copy = calloc(1, sh->size);
+		if (sh->copy == NULL)
+			fuzz_fail("the harness: no memory");
+	}
+	run.ram = shadows[0].ram;
+	run.log = fuzz_map(fuzz_kind(KIND_LOG), KIND_LOG_SIZE);
+	run.inflight = fuzz_map(fuzz_kind(KIND_INFLIGHT), KIND_INFLIGHT_SIZE);
+	run.region[0] = fuzz_map(fuzz_kind(KIND_REGION), KIND_REGION_SIZE);
+	run.region[1] = fuzz_map(fuzz_kind(KIND_REGION_1), KIND_REGION_SIZE);
+	run.region[2] = fuzz_map(fuzz_kind(KIND_REGION_2), KIND_REGION_SIZE);
+	run.host_inflight =
+	    memfd_create("inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (run.host_inflight < 0 ||
+	    ftruncate(run.host_inflight,
+		(off_t)VUS_RINGS_MAX * (off_t)VUS_INFLIGHT_MAX) < 0 ||
+	    fcntl(run.host_inflight, F_ADD_SEALS,
+		F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		fuzz_fail("the harness: inflight");
 	for (unsigned i = 0; i < VUS_RINGS_MAX; i++) {
 		run.kick[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		run.call[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -831,22 +1617,26 @@ set_up_once(void)
 }
 
 static void
-add_region(unsigned shmid)
+add_region(unsigned shmid, enum fuzz_kind kind, bool writable)
 {
 	struct vus_region *region = &run.device.shm[shmid];
 	struct stat st;
 
 	region->size = KIND_REGION_SIZE;
-	region->fd = fuzz_kind(KIND_REGION);
-	if (fstat(region->fd, &st) < 0)
-		fuzz_fail("the harness: fstat");
+	region->fd = fuzz_kind(kind);
+	st = stat_of(region->fd);
 	region->dev = st.st_dev;
 	region->ino = st.st_ino;
-	region->writable = shmid % 2 == 0;
+	region->writable = writable || shmid % 2 == 0;
 }
 
+/* What came after the first release; left out if the input says so. */
+#define LATER                                                                  \
+	(VUS_BIT(VUS_F_LOG_SHMFD) | VUS_BIT(VUS_F_INFLIGHT_SHMFD) |            \
+	    VUS_BIT(VUS_F_INBAND_NOTIFICATIONS) | VUS_BIT(VUS_F_DEVICE_STATE))
+
 static void
-make_device(uint8_t how)
+make_device(uint8_t how, uint8_t more)
 {
 	static const unsigned bits[] = { VUS_F_SHMEM, 21, 20, VUS_F_SHMEM };
 	struct vus_dialect dialect = {
@@ -863,9 +1653,17 @@ make_device(uint8_t how)
 	struct vus_host host = {
 		.ctx = &run,
 		.verbosity = (how & 0x80) ? VUS_LOG_WARN : VUS_LOG_DEBUG,
+		.inflight_fd = (more & 0x40) ? -1 : run.host_inflight,
+		.inflight_size = (uint64_t)VUS_RINGS_MAX * VUS_INFLIGHT_MAX,
 		.log = host_log,
 		.watch = host_watch,
 	};
+	bool writable = (more & 0x20) != 0;
+
+	if (!(more & 8))
+		dialect.protocol_features |= LATER;
+	if ((more & 0x10) && dialect.shmem_bit != VUS_F_GPA_ADDRESSES)
+		dialect.protocol_features |= VUS_BIT(VUS_F_GPA_ADDRESSES);
 
 	memset(&run.device, 0, sizeof(run.device));
 	run.type = (struct vus_device_type){
@@ -879,18 +1677,18 @@ make_device(uint8_t how)
 	run.device.type = &run.type;
 	switch ((how >> 5) & 3) {
 	case 0:
-		add_region(0);
+		add_region(0, KIND_REGION, writable);
 		break;
 	case 1:
-		add_region(0);
-		add_region(1);
-		add_region(255);
+		add_region(0, KIND_REGION, writable);
+		add_region(1, KIND_REGION_1, writable);
+		add_region(255, KIND_REGION_2, writable);
 		break;
 	case 2:
 		break;
 	default:
 		for (unsigned i = 0; i < VUS_SHMEM_MAX; i++)
-			add_region(i);
+			add_region(i, KIND_REGION, writable);
 		break;
 	}
 	vus_session_init(&run.s, &run.device, &dialect, &host);
@@ -908,7 +1706,7 @@ set_up(void)
 		(void)!read(run.kick[i], &count, sizeof(count));
 		(void)!read(run.call[i], &count, sizeof(count));
 	}
-	make_device(how);
+	make_device(how, sockets);
 	fuzz_pair(SOCK_STREAM, pair);
 	run.reads_front = !(sockets & 1);
 	run.reads_channel = !(sockets & 2);
@@ -918,6 +1716,12 @@ set_up(void)
 		    pair[0], SOL_SOCKET, SO_SNDBUF, &one, sizeof(one));
 	run.front = pair[1];
 	run.channel = -1;
+	run.pipe = -1;
+	run.pipe_load = run.pipe_end = run.reads_state = false;
+	run.pipe_used = false;
+	run.stream = run.streamed = 0;
+	run.cancelled = run.regions_changed = false;
+	run.inflight_entries = 0;
 	run.watches = 0;
 	run.next = VUS_NEXT_WAIT;
 	run.lives = true;
@@ -941,8 +1745,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	vus_session_close(&run.s);
 	model_closed();
 	forget_channel();
+	close_pipe();
 	(void)close(run.front);
 	fuzz_kind_peer = -1;
+	shadow_forget();
+	if (stat_of(run.host_inflight).st_blocks != 0)
+		(void)fallocate(run.host_inflight,
+		    FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+		    (off_t)VUS_RINGS_MAX * (off_t)VUS_INFLIGHT_MAX);
 	fuzz_kinds_reset();
 	fuzz_count_after();
 	return 0;

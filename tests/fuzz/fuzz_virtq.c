@@ -8,8 +8,11 @@
  * looks an address up, in the middle of a chain, the input may change memory
  * as well: what was read once must not be read again.
  *
- * Guest memory is allocated, so that AddressSanitizer sees each byte that is
- * touched beyond the end of a region.
+ * A dirty log and an inflight buffer may be there, which the input fills and
+ * changes as well. What the walker writes has to be in the log.
+ *
+ * All of this memory is allocated, so that AddressSanitizer sees each byte
+ * that is touched beyond its end.
  */
 #include "config.h"
 
@@ -43,12 +46,17 @@ enum op {
 	OP_COPY,
 	OP_RESOLVE,
 	OP_BASE,
-	OP_CHANGE, /* memory, at a later look-up */
-	OP_DROP,   /* a region */
+	OP_CHANGE,	    /* memory, at a later look-up */
+	OP_DROP,	    /* a region */
+	OP_INFLIGHT,	    /* write into the buffer */
+	OP_INFLIGHT_CHANGE, /* the same, at a later look-up */
 	OPS
 };
 
 static struct vus_mem mem;
+/* Guest memory as the harness has left it: what is different there the walker
+ * has written. */
+static unsigned char *before[REGIONS];
 static struct run {
 	struct fuzz_input in;
 	struct vus_virtq vq;
@@ -60,6 +68,9 @@ static struct run {
 	unsigned delay; /* look-ups before memory changes; 0: it does not */
 	uint32_t change_at;
 	uint8_t change[16];
+	bool change_inflight; /* it is the buffer that changes */
+	struct vus_dirty dirty;
+	size_t inflight_size;
 } run;
 
 /* --- guest memory -------------------------------------------------------- */
@@ -74,6 +85,9 @@ add_region(uint64_t size, uint64_t guest_addr)
 	if (posix_memalign(&room, 4096, size) != 0)
 		fuzz_fail("the harness: no memory");
 	memset(room, 0, size);
+	before[mem.nregions] = calloc(1, size);
+	if (before[mem.nregions] == NULL)
+		fuzz_fail("the harness: no memory");
 	*r = (struct vus_mem_region){
 		.guest_addr = guest_addr,
 		.user_addr = USER + ((uint64_t)mem.nregions << 32),
@@ -84,10 +98,19 @@ add_region(uint64_t size, uint64_t guest_addr)
 }
 
 static void
-free_regions(void)
+free_region(void)
+{
+	free(mem.region[--mem.nregions].map.at);
+	free(before[mem.nregions]);
+}
+
+static void
+free_all(void)
 {
 	while (mem.nregions != 0)
-		free(mem.region[--mem.nregions].map.at);
+		free_region();
+	free(run.dirty.map.base);
+	free(run.vq.inflight.region);
 }
 
 /* Write to an offset in all of guest memory. */
@@ -104,8 +127,21 @@ poke(uint64_t at, const void *bytes, size_t len)
 		if (len > r->size - at)
 			len = (size_t)(r->size - at);
 		memcpy(r->map.at + at, bytes, len);
+		memcpy(before[i] + at, bytes, len);
 		return;
 	}
+}
+
+/* Write to an offset in the inflight buffer. */
+static void
+poke_inflight(size_t at, const void *bytes, size_t len)
+{
+	if (run.vq.inflight.region == NULL)
+		return;
+	at %= run.inflight_size;
+	if (len > run.inflight_size - at)
+		len = run.inflight_size - at;
+	memcpy(run.vq.inflight.region + at, bytes, len);
 }
 
 /* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
@@ -119,8 +155,13 @@ void *__wrap_vus_mem_guest(
 void *
 __wrap_vus_mem_guest(const struct vus_mem *m, uint64_t addr, uint64_t *len)
 {
-	if (run.delay != 0 && --run.delay == 0)
-		poke(run.change_at, run.change, sizeof(run.change));
+	if (run.delay != 0 && --run.delay == 0) {
+		if (run.change_inflight)
+			poke_inflight(
+			    run.change_at, run.change, sizeof(run.change));
+		else
+			poke(run.change_at, run.change, sizeof(run.change));
+	}
 	return __real_vus_mem_guest(m, addr, len);
 }
 
@@ -160,9 +201,58 @@ check_chain(const struct vus_chain *chain)
 		    run.vq.num);
 }
 
+/* Whether a byte of the first region is of the ring, and not to be logged. */
+static bool
+ring_byte(uint64_t at)
+{
+	uint64_t num = run.vq.num;
+
+	if (run.vq.log_ring)
+		return false;
+	if (!run.vq.packed)
+		return at - (run.used - USER) < 6 + num * 8;
+	return at - (run.desc - USER) < num * 16 || at - (run.used - USER) < 4;
+}
+
+static bool
+marked(uint64_t addr)
+{
+	uint64_t page = addr / 4096;
+
+	return page / 8 >= run.dirty.size ||
+	       (run.dirty.map.at[page / 8] & (1U << (page % 8))) != 0;
+}
+
+/* What was written since the last time is in the log. */
+static void
+check_dirty(void)
+{
+	if (run.vq.dirty == NULL)
+		return;
+	for (unsigned i = 0; i < mem.nregions; i++) {
+		const struct vus_mem_region *r = &mem.region[i];
+
+		if (memcmp(r->map.at, before[i], r->size) == 0)
+			continue;
+		for (uint64_t at = 0; at < r->size; at++)
+			FUZZ_CHECK(r->map.at[at] == before[i][at] ||
+				       marked(r->guest_addr + at) ||
+				       (i == 0 && ring_byte(at)),
+			    "byte 0x%llx of region %u was written and not "
+			    "logged",
+			    (unsigned long long)at, i);
+		memcpy(before[i], r->map.at, r->size);
+	}
+	memset(run.dirty.map.at, 0, run.dirty.size);
+}
+
 static void
 check_ring(void)
 {
+	check_dirty();
+	FUZZ_CHECK(run.vq.inflight.region == NULL ||
+		       run.vq.inflight.redo <= run.vq.inflight.entries,
+	    "%u requests of %u", run.vq.inflight.redo, run.vq.inflight.entries);
 	if (run.vq.packed && run.ready)
 		FUZZ_CHECK(run.vq.next < run.vq.num && run.vq.used < run.vq.num,
 		    "entries %u and %u of %u", run.vq.next, run.vq.used,
@@ -364,12 +454,25 @@ step(void)
 	case OP_CHANGE:
 		run.delay = 1U + fuzz_u8(&run.in);
 		run.change_at = fuzz_u16(&run.in);
+		run.change_inflight = false;
+		fuzz_bytes(&run.in, run.change, sizeof(run.change));
+		break;
+	case OP_INFLIGHT:
+		at = fuzz_u16(&run.in);
+		len = fuzz_u8(&run.in) % (sizeof(bytes) + 1);
+		fuzz_bytes(&run.in, bytes, len);
+		poke_inflight(at, bytes, len);
+		break;
+	case OP_INFLIGHT_CHANGE:
+		run.delay = 1U + fuzz_u8(&run.in);
+		run.change_at = fuzz_u16(&run.in);
+		run.change_inflight = true;
 		fuzz_bytes(&run.in, run.change, sizeof(run.change));
 		break;
 	case OP_DROP:
 		vus_virtq_unresolve(&run.vq);
 		if (mem.nregions > 1)
-			free(mem.region[--mem.nregions].map.at);
+			free_region();
 		resolve();
 		break;
 	case OPS:
@@ -383,6 +486,48 @@ static uint64_t
 place(bool anywhere, uint64_t usual)
 {
 	return USER + (anywhere ? fuzz_u16(&run.in) : usual);
+}
+
+/* As small as the input says, and nothing behind it. */
+static void
+make_log(void)
+{
+	run.dirty.size = 1U + fuzz_u8(&run.in) % 64U;
+	run.dirty.map.base = calloc(1, run.dirty.size);
+	run.dirty.map.at = run.dirty.map.base;
+	if (run.dirty.map.base == NULL)
+		fuzz_fail("the harness: no memory");
+	run.vq.dirty = &run.dirty;
+}
+
+/* New, or of our format and full of what the input says. */
+static void
+make_inflight(void)
+{
+	uint8_t how = fuzz_u8(&run.in);
+	struct vus_inflight *f = &run.vq.inflight;
+	uint32_t entries = run.vq.num + how % 4;
+	uint16_t head[2] = { 1 };
+	uint8_t bytes[96];
+	void *room;
+
+	/* Sometimes for the largest ring, whichever this one is. */
+	if (entries > VUS_RING_MAX || (how & 0x3c) == 0x3c)
+		entries = VUS_RING_MAX;
+	f->entries = (uint16_t)entries;
+	head[1] = f->entries;
+	run.inflight_size = vus_inflight_size(run.vq.packed, entries);
+	if (posix_memalign(&room, 64, run.inflight_size) != 0)
+		fuzz_fail("the harness: no memory");
+	memset(room, 0, run.inflight_size);
+	f->region = room;
+	if (how & 0x80)
+		return;
+	fuzz_bytes(&run.in, bytes, sizeof(bytes));
+	for (size_t at = 0; at < run.inflight_size; at += sizeof(bytes))
+		poke_inflight(at, bytes, sizeof(bytes));
+	if (!(how & 0x40))
+		poke_inflight(8, head, sizeof(head));
 }
 
 static void
@@ -407,6 +552,7 @@ set_up(void)
 	run.popped = false;
 	run.by_hand = false;
 	run.delay = 0;
+	memset(&run.dirty, 0, sizeof(run.dirty));
 
 	room = num <= 64 ? SMALL : BIG;
 	add_region(room - (extent & 0x7f), GUEST);
@@ -436,6 +582,12 @@ set_up(void)
 		     at += sizeof(bytes))
 			poke(at, bytes, sizeof(bytes));
 	}
+	if ((format & 8) && num <= 64)
+		make_log();
+	run.vq.log_ring = (format & 0x20) != 0;
+	run.vq.used_log = GUEST + (run.used - USER);
+	if (format & 0x10)
+		make_inflight();
 	resolve();
 	if (where & 0x20) {
 		(void)vus_virtq_set_base(&run.vq, fuzz_u32(&run.in));
@@ -451,6 +603,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (unsigned i = 0; i < OPS_MAX && run.in.left != 0; i++)
 		step();
 	pop(POPS_MAX);
-	free_regions();
+	check_ring();
+	free_all();
 	return 0;
 }

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -15,11 +16,13 @@
  * headers are fewer. */
 #define QUEUE_MAX 1024U
 #define HEAD_SIZE sizeof(struct vus_wire_header)
-/* Bytes of a payload that the model looks at. */
-#define KEEP 16U
+/* Bytes of a payload that the model looks at: a whole memory table. */
+#define KEEP                                                                   \
+	(sizeof(struct vus_wire_mem_table) +                                   \
+	    VUS_MEM_TABLE_MAX * sizeof(struct vus_wire_mem_region))
 
 /* What a descriptor is good for. */
-enum use { USE_NONE, USE_EVENT, USE_SOCKET };
+enum use { USE_NONE, USE_EVENT, USE_SOCKET, USE_PIPE, USE_FILE };
 
 struct message {
 	unsigned char head[HEAD_SIZE];
@@ -27,6 +30,7 @@ struct message {
 	size_t have, size; /* bytes of it so far; in all, once head is there */
 	unsigned nfds;
 	enum use use; /* of its first descriptor */
+	struct model_file file[VUS_FDS_MAX];
 };
 
 /* Which answer a message has to get. */
@@ -42,6 +46,14 @@ struct answer {
 	enum due due;
 	size_t len;
 	bool judged, accepted; /* DUE_ACK: the model knows which it must be */
+	bool has_value;	       /* DUE_REPLY: of its first 8 bytes */
+	uint64_t value;
+};
+
+/* A request of ours that the front-end has to answer. */
+struct asked {
+	uint32_t request, index;
+	unsigned start; /* the start of the device that it belongs to */
 };
 
 static struct {
@@ -53,23 +65,51 @@ static struct {
 	struct message queue[QUEUE_MAX];
 	unsigned n;
 	unsigned long long base, applied;
+	unsigned long long bytes, base_bytes; /* received; before base */
 
 	struct answer answers[QUEUE_MAX];
 	unsigned nanswers;
 	unsigned char reply[HEAD_SIZE]; /* the reply that is on its way */
 	size_t reply_have, reply_size;
 	uint64_t reply_value;
+	bool reply_fd; /* it carries the inflight buffer */
 
 	uint64_t features, protocol_features;
 	struct {
 		bool kicked, enabled, has_fd;
+		/* Descriptors for call and error, or wanted in no way. */
+		bool call_fd, call_unwanted, err_fd, err_unwanted;
 	} ring[VUS_RINGS_MAX];
 	bool started;
+	unsigned starts;
 	bool channel_due; /* a SET_BACKEND_REQ_FD was accepted just now */
 	int watch_backend, watch_kick[VUS_RINGS_MAX];
-	bool sent[VUS_SHMEM_MAX]; /* since the start, or the channel came */
-	bool own_seen; /* a region's file came in: it may be in the table */
+
+	/* SHMEM_MAP, since the start or since the channel came. */
+	bool sent[VUS_SHMEM_MAX];
+	bool kept[VUS_SHMEM_MAX]; /* the mapping was there before */
+	/* A map was answered with 0, and has not shown in the table yet;
+	 * where the last one that has is in guest memory. */
+	bool awaited[VUS_SHMEM_MAX], placed[VUS_SHMEM_MAX];
+	uint64_t place[VUS_SHMEM_MAX];
+
+	/* The back-end channel: what is due on it, and what has come. */
+	struct asked asked[VUS_PENDING_MAX];
 	unsigned answers_due;
+	struct message answer;
+	bool answer_wrong; /* the channel has to be closed */
+
+	bool inflight;	 /* a buffer was accepted */
+	bool ever_guest; /* user addresses may be anything */
+
+	/* The device's state on its way. */
+	int watch_state;
+	bool state_load, state_due;
+	bool deferred; /* CHECK_DEVICE_STATE waits for the end of a load */
+	bool checked;  /* it was answered; value */
+	uint64_t check_value;
+
+	struct model_view view;
 } m;
 
 static uint32_t
@@ -96,6 +136,214 @@ negotiated(unsigned feature)
 	return (m.protocol_features & VUS_BIT(feature)) != 0;
 }
 
+/* --- the memory table, and our regions in it ----------------------------- */
+
+static bool
+same_file(const struct model_file *a, const struct model_file *b)
+{
+	return a->dev == b->dev && a->ino == b->ino;
+}
+
+static bool
+is_file_of(const struct model_file *file, unsigned shmid)
+{
+	const struct vus_region *r = &m.s->device->shm[shmid];
+
+	return r->size != 0 && file->dev == r->dev && file->ino == r->ino;
+}
+
+/* Where our own mapping had appeared its file is still. */
+static bool
+survives(unsigned shmid)
+{
+	if (!m.placed[shmid])
+		return false;
+	for (unsigned i = 0; i < m.view.nregions; i++)
+		if (m.view.region[i].guest == m.place[shmid] &&
+		    is_file_of(&m.view.region[i].file, shmid))
+			return true;
+	return false;
+}
+
+/* From here on each region has to be mapped once, or to be there. */
+static void
+begin_maps(void)
+{
+	for (unsigned i = 0; i < VUS_SHMEM_MAX; i++) {
+		m.sent[i] = false;
+		m.kept[i] = survives(i);
+	}
+}
+
+/* The table was old, and has changed. */
+static void
+look_for_regions(const struct model_region *old, unsigned nold)
+{
+	unsigned known = 0;
+
+	m.view.changes++;
+	/* Room for so many is promised, counted for each region. */
+	for (unsigned i = 0; i < nold; i++)
+		for (unsigned shmid = 0; shmid < VUS_SHMEM_MAX; shmid++)
+			known += is_file_of(&old[i].file, shmid);
+	for (unsigned shmid = 0; shmid < VUS_SHMEM_MAX; shmid++) {
+		unsigned fresh = 0;
+
+		if (!m.awaited[shmid] || known > VUS_MEM_TABLE_MAX)
+			continue;
+		for (unsigned i = 0; i < m.view.nregions; i++) {
+			const struct model_region *r = &m.view.region[i];
+			bool before = false;
+
+			if (!is_file_of(&r->file, shmid))
+				continue;
+			/* Any of our files was there: it is no new place. */
+			for (unsigned k = 0; k < nold && !before; k++)
+				for (unsigned o = 0; o < VUS_SHMEM_MAX; o++)
+					before =
+					    before ||
+					    (old[k].guest == r->guest &&
+						is_file_of(&old[k].file, o));
+			if (before)
+				continue;
+			fresh++;
+			m.place[shmid] = r->guest;
+		}
+		if (fresh != 0) {
+			m.placed[shmid] = fresh == 1;
+			m.awaited[shmid] = false;
+		}
+	}
+	/* Maps that had no room so far. */
+	for (unsigned i = 0; i < VUS_SHMEM_MAX; i++)
+		m.kept[i] = m.kept[i] || (!m.sent[i] && survives(i));
+}
+
+static bool
+ends(uint64_t at, uint64_t size)
+{
+	return at + size < at;
+}
+
+static bool
+meet(uint64_t a, uint64_t alen, uint64_t b, uint64_t blen)
+{
+	return a <= b + (blen - 1) && b <= a + (alen - 1);
+}
+
+/* Whether wire region w may be one more of the n in list. */
+static bool
+region_valid(const struct model_region *list, unsigned n,
+    const struct vus_wire_mem_region *w, const struct model_file *file)
+{
+	bool by_guest = negotiated(VUS_F_GPA_ADDRESSES);
+
+	if (w->size == 0 || ends(w->guest_addr, w->size) ||
+	    (!by_guest && ends(w->user_addr, w->size)) ||
+	    ends(w->mmap_offset, w->size) || file->use != USE_FILE ||
+	    w->mmap_offset + w->size > file->size)
+		return false;
+	for (unsigned i = 0; i < n; i++)
+		if (meet(list[i].guest, list[i].size, w->guest_addr, w->size) ||
+		    (!by_guest && meet(list[i].user, list[i].size, w->user_addr,
+				      w->size)))
+			return false;
+	return true;
+}
+
+static struct model_region
+region_of(const struct vus_wire_mem_region *w, const struct model_file *file)
+{
+	return (struct model_region){ w->guest_addr, w->user_addr, w->size,
+		w->mmap_offset, *file };
+}
+
+static struct model_region old_table[VUS_MEM_SLOTS_MAX];
+
+static unsigned
+keep_table(void)
+{
+	memcpy(old_table, m.view.region,
+	    m.view.nregions * sizeof(m.view.region[0]));
+	return m.view.nregions;
+}
+
+static bool
+on_table(const struct message *msg, bool *malformed)
+{
+	static struct model_region fresh[VUS_MEM_TABLE_MAX];
+	bool claimed[VUS_MEM_SLOTS_MAX] = { false };
+	uint32_t n = get32(msg->payload);
+
+	*malformed =
+	    n > VUS_MEM_TABLE_MAX || msg->nfds != n ||
+	    msg->size - HEAD_SIZE != 8 + n * sizeof(struct vus_wire_mem_region);
+	if (*malformed)
+		return false;
+	for (unsigned i = 0; i < n; i++) {
+		struct vus_wire_mem_region w;
+		bool mapped = false;
+
+		memcpy(&w, msg->payload + 8 + i * sizeof(w), sizeof(w));
+		if (!region_valid(fresh, i, &w, &msg->file[i]))
+			return false;
+		fresh[i] = region_of(&w, &msg->file[i]);
+		/* What is mapped already needs no mapping. */
+		for (unsigned k = 0; k < m.view.nregions && !mapped; k++) {
+			const struct model_region *o = &m.view.region[k];
+
+			mapped = !claimed[k] && o->size == w.size &&
+				 o->offset == w.mmap_offset &&
+				 same_file(&o->file, &msg->file[i]);
+			claimed[k] = claimed[k] || mapped;
+		}
+		if (!mapped && !msg->file[i].mappable)
+			return false;
+	}
+	{
+		unsigned nold = keep_table();
+
+		memcpy(m.view.region, fresh, n * sizeof(fresh[0]));
+		m.view.nregions = n;
+		look_for_regions(old_table, nold);
+	}
+	return true;
+}
+
+static bool
+on_slot(const struct message *msg, bool add)
+{
+	struct vus_wire_single_region single;
+	const struct vus_wire_mem_region *w = &single.region;
+	unsigned i = 0, nold;
+
+	memcpy(&single, msg->payload, sizeof(single));
+	if (!negotiated(VUS_F_CONFIGURE_MEM_SLOTS))
+		return false;
+	if (add && (m.view.nregions == VUS_MEM_SLOTS_MAX ||
+		       !region_valid(
+			   m.view.region, m.view.nregions, w, &msg->file[0]) ||
+		       !msg->file[0].mappable))
+		return false;
+	for (; !add; i++) {
+		const struct model_region *r = &m.view.region[i];
+
+		if (i == m.view.nregions)
+			return false;
+		if (r->guest == w->guest_addr && r->size == w->size &&
+		    (r->user == w->user_addr ||
+			negotiated(VUS_F_GPA_ADDRESSES)))
+			break;
+	}
+	nold = keep_table();
+	if (add)
+		m.view.region[m.view.nregions++] = region_of(w, &msg->file[0]);
+	else
+		m.view.region[i] = m.view.region[--m.view.nregions];
+	look_for_regions(old_table, nold);
+	return true;
+}
+
 /* --- the state of the device --------------------------------------------- */
 
 static void
@@ -103,8 +351,10 @@ look_at_start(void)
 {
 	bool now = m.ring[0].kicked && m.ring[0].enabled;
 
+	if (now != m.started)
+		m.starts++;
 	if (now && !m.started)
-		memset(m.sent, 0, sizeof(m.sent));
+		begin_maps();
 	m.started = now;
 }
 
@@ -112,6 +362,9 @@ static void
 reset(void)
 {
 	memset(m.ring, 0, sizeof(m.ring));
+	memset(m.view.ring, 0, sizeof(m.view.ring));
+	m.inflight = false;
+	m.view.changes++;
 }
 
 /* Protocol features as this dialect writes them, in today's numbers. */
@@ -130,21 +383,42 @@ translate(uint64_t wire, uint64_t *features)
 }
 
 static bool
-on_features(uint64_t value)
+running(unsigned ring)
 {
-	if (value & ~vus_session_features(m.s))
-		return false;
-	for (unsigned i = 0; i < VUS_RINGS_MAX; i++)
-		if (m.ring[i].kicked && m.ring[i].enabled &&
-		    value != m.features)
-			return false;
-	m.features = value;
-	return true;
+	return m.ring[ring].kicked && m.ring[ring].enabled;
 }
 
 static bool
-on_kick(const struct message *msg, uint64_t value, bool *malformed)
+on_features(uint64_t value)
 {
+	uint64_t log_all = VUS_BIT(VUS_VIRTIO_F_LOG_ALL);
+
+	if (value & ~vus_session_features(m.s))
+		return false;
+	for (unsigned i = 0; i < VUS_RINGS_MAX; i++)
+		if (running(i) && ((value ^ m.features) & ~log_all) != 0)
+			return false;
+	m.features = value;
+	m.view.logging = (value & log_all) != 0;
+	m.view.packed = (value & VUS_BIT(VUS_VIRTIO_F_RING_PACKED)) != 0;
+	m.view.changes++;
+	return true;
+}
+
+static void
+start_ring(unsigned ring, bool has_fd)
+{
+	m.ring[ring].kicked = true;
+	m.ring[ring].has_fd = has_fd;
+	if (!(m.features & VUS_BIT(VUS_VIRTIO_F_PROTOCOL_FEATURES)))
+		m.ring[ring].enabled = true;
+}
+
+/* SET_VRING_KICK, _CALL and _ERR. */
+static bool
+on_event(const struct message *msg, uint32_t request, bool *malformed)
+{
+	uint64_t value = get64(msg->payload);
 	unsigned ring = value & 0xff;
 	bool none = (value & 0x100) != 0;
 
@@ -153,10 +427,141 @@ on_kick(const struct message *msg, uint64_t value, bool *malformed)
 	*malformed = msg->nfds != (none ? 0U : 1U);
 	if (*malformed || (!none && msg->use != USE_EVENT))
 		return false;
-	m.ring[ring].kicked = true;
-	m.ring[ring].has_fd = !none;
-	if (!(m.features & VUS_BIT(VUS_VIRTIO_F_PROTOCOL_FEATURES)))
-		m.ring[ring].enabled = true;
+	switch (request) {
+	case VUS_SET_VRING_KICK:
+		start_ring(ring, !none);
+		break;
+	case VUS_SET_VRING_CALL:
+		m.ring[ring].call_fd = !none;
+		m.ring[ring].call_unwanted = none;
+		break;
+	default:
+		m.ring[ring].err_fd = !none;
+		m.ring[ring].err_unwanted = none;
+		break;
+	}
+	return true;
+}
+
+static bool
+on_addr(const struct message *msg)
+{
+	struct vus_wire_vring_addr addr;
+	struct model_ring *ring;
+
+	memcpy(&addr, msg->payload, sizeof(addr));
+	if (addr.index >= m.s->device->type->num_queues || addr.flags > 1 ||
+	    addr.desc % 16 != 0 || addr.avail % 2 != 0 || addr.used % 4 != 0)
+		return false;
+	ring = &m.view.ring[addr.index];
+	ring->has_addr = true;
+	ring->logged = addr.flags == 1;
+	ring->desc = addr.desc;
+	ring->used = addr.used;
+	ring->log = addr.log;
+	m.view.changes++;
+	return true;
+}
+
+static bool
+on_in_band_kick(uint32_t ring, uint32_t num)
+{
+	if (!negotiated(VUS_F_INBAND_NOTIFICATIONS) ||
+	    ring >= m.s->device->type->num_queues || num != 0)
+		return false;
+	if (!m.ring[ring].kicked)
+		start_ring(ring, false);
+	return true;
+}
+
+/* --- migration ----------------------------------------------------------- */
+
+static bool
+holds(const struct model_file *file, uint64_t offset, uint64_t size)
+{
+	return file->mappable && size != 0 && !ends(offset, size) &&
+	       offset + size <= file->size;
+}
+
+static bool
+on_log(const struct message *msg, struct answer *answer)
+{
+	struct vus_wire_log log;
+
+	memcpy(&log, msg->payload, sizeof(log));
+	if (!negotiated(VUS_F_LOG_SHMFD) ||
+	    !holds(&msg->file[0], log.offset, log.size))
+		return false;
+	m.view.log = msg->file[0];
+	m.view.log_offset = log.offset;
+	m.view.log_size = log.size;
+	m.view.changes++;
+	answer->has_value = true;
+	answer->value = log.size;
+	return true;
+}
+
+/* Bytes of the inflight buffer that a message describes; 0 if it cannot be.
+ * vhost-user.rst, "Inflight I/O tracking", and each region in whole lines. */
+static uint64_t
+inflight_size(const struct vus_wire_inflight *w)
+{
+	uint64_t each = m.view.packed ? 32 : 16;
+	uint64_t size = each + each * w->queue_size;
+
+	if (w->num_queues == 0 || w->queue_size == 0 || w->queue_size > 32768 ||
+	    w->num_queues > m.s->device->type->num_queues)
+		return 0;
+	return (size + 63) / 64 * 64 * w->num_queues;
+}
+
+static bool
+on_inflight(const struct message *msg, bool set, struct answer *answer)
+{
+	struct vus_wire_inflight w;
+	uint64_t size;
+
+	memcpy(&w, msg->payload, sizeof(w));
+	size = inflight_size(&w);
+	if (!negotiated(VUS_F_INFLIGHT_SHMFD) || size == 0)
+		return false;
+	if (!set) {
+		answer->has_value = true;
+		answer->value = size;
+		return m.s->host.inflight_fd >= 0 &&
+		       size <= m.s->host.inflight_size;
+	}
+	for (unsigned i = 0; i < VUS_RINGS_MAX; i++)
+		if (running(i))
+			return false;
+	if (w.mmap_size < size || w.mmap_offset % 8 != 0 ||
+	    !holds(&msg->file[0], w.mmap_offset, size))
+		return false;
+	m.inflight = true;
+	m.view.inflight = msg->file[0];
+	m.view.changes++;
+	return true;
+}
+
+static bool
+on_state(const struct message *msg, struct answer *answer)
+{
+	uint32_t direction = get32(msg->payload);
+	bool fits = direction <= 1 && get32(msg->payload + 4) == 0 &&
+		    msg->use == USE_PIPE && m.watch_state < 0;
+
+	if (!negotiated(VUS_F_DEVICE_STATE))
+		return false;
+	for (unsigned i = 0; i < VUS_RINGS_MAX; i++)
+		fits = fits && !running(i);
+	for (unsigned i = 0; i < VUS_SHMEM_MAX && direction == 1; i++)
+		fits = fits && (m.s->device->shm[i].size == 0 ||
+				   m.s->device->shm[i].writable);
+	m.state_due = fits;
+	m.state_load = fits ? direction == 1 : m.state_load;
+	/* No descriptor comes with it, and an error or none. */
+	answer->has_value = true;
+	answer->value = fits ? 0x100 : 0x101;
 	return true;
 }
 
@@ -175,7 +580,8 @@ on_enable(uint32_t ring, uint32_t value)
  * it has to be refused.
  */
 static bool
-carry_out(const struct message *msg, uint32_t request, bool *malformed)
+carry_out(const struct message *msg, uint32_t request, bool *malformed,
+    struct answer *answer)
 {
 	uint64_t value = get64(msg->payload);
 	uint32_t index = get32(msg->payload), num = get32(msg->payload + 4);
@@ -186,6 +592,9 @@ carry_out(const struct message *msg, uint32_t request, bool *malformed)
 		return on_features(value);
 	case VUS_SET_OWNER:
 		reset();
+		m.view.nregions = 0;
+		memset(m.awaited, 0, sizeof(m.awaited));
+		memset(m.placed, 0, sizeof(m.placed));
 		return true;
 	case VUS_RESET_OWNER:
 		for (unsigned i = 0; i < VUS_RINGS_MAX; i++)
@@ -196,14 +605,49 @@ carry_out(const struct message *msg, uint32_t request, bool *malformed)
 			return false;
 		m.ring[index].kicked = false;
 		m.ring[index].has_fd = false;
+		m.ring[index].call_fd = false;
+		m.ring[index].call_unwanted = false;
 		return true;
+	case VUS_SET_MEM_TABLE:
+		return on_table(msg, malformed);
+	case VUS_ADD_MEM_REG:
+	case VUS_REM_MEM_REG:
+		return on_slot(msg, request == VUS_ADD_MEM_REG);
+	case VUS_SET_VRING_ADDR:
+		return on_addr(msg);
 	case VUS_SET_VRING_KICK:
-		return on_kick(msg, value, malformed);
+	case VUS_SET_VRING_CALL:
+	case VUS_SET_VRING_ERR:
+		return on_event(msg, request, malformed);
+	case VUS_VRING_KICK:
+		return on_in_band_kick(index, num);
+	case VUS_SET_LOG_BASE:
+		return on_log(msg, answer);
+	case VUS_SET_LOG_FD:
+		return negotiated(VUS_F_LOG_SHMFD) && msg->use == USE_EVENT;
+	case VUS_GET_INFLIGHT_FD:
+	case VUS_SET_INFLIGHT_FD:
+		return on_inflight(msg, request == VUS_SET_INFLIGHT_FD, answer);
+	case VUS_SET_DEVICE_STATE_FD:
+		return on_state(msg, answer);
+	case VUS_CHECK_DEVICE_STATE:
+		m.deferred = m.watch_state >= 0 && m.state_load;
+		return negotiated(VUS_F_DEVICE_STATE);
 	case VUS_SET_PROTOCOL_FEATURES:
 		if (!translate(value, &features) ||
 		    (m.started && features != m.protocol_features))
 			return false;
+		/* "In-band notifications" wants both, or the end. */
+		*malformed =
+		    (features & VUS_BIT(VUS_F_INBAND_NOTIFICATIONS)) != 0 &&
+		    ((features & VUS_BIT(VUS_F_BACKEND_REQ)) == 0 ||
+			(features & VUS_BIT(VUS_F_REPLY_ACK)) == 0);
+		if (*malformed)
+			return false;
 		m.protocol_features = features;
+		m.view.by_guest = negotiated(VUS_F_GPA_ADDRESSES);
+		m.ever_guest = m.ever_guest || m.view.by_guest;
+		m.view.changes++;
 		return true;
 	case VUS_SET_VRING_ENABLE:
 		return on_enable(index, num);
@@ -236,28 +680,39 @@ static const struct known {
 	uint32_t size; /* judged: bytes of payload */
 	uint32_t len;  /* DUE_REPLY: of the reply; 0: see reply_len() */
 	unsigned least_fds, most_fds;
+	uint32_t most_size; /* judged: of payload; 0: the same as size */
 } known[] = {
 	[VUS_GET_FEATURES] = { .due = DUE_REPLY, .len = 8 },
 	[VUS_SET_FEATURES] = { .judged = true, .size = 8 },
 	[VUS_SET_OWNER] = { .judged = true },
 	[VUS_RESET_OWNER] = { .judged = true },
-	[VUS_GET_VRING_BASE] = { true, DUE_REPLY, 8, 8, 0, 0 },
+	[VUS_SET_MEM_TABLE] = { true, DUE_NOTHING, 8, 0, 0, VUS_MEM_TABLE_MAX,
+	    KEEP },
+	[VUS_SET_LOG_BASE] = { true, DUE_REPLY, 16, 16, 1, 1, 0 },
+	[VUS_SET_LOG_FD] = { true, DUE_NOTHING, 0, 0, 1, 1, 0 },
+	[VUS_SET_VRING_ADDR] = { .judged = true, .size = 40 },
+	[VUS_GET_VRING_BASE] = { true, DUE_REPLY, 8, 8, 0, 0, 0 },
 	[VUS_SET_VRING_KICK] = { .judged = true, .size = 8, .most_fds = 1 },
+	[VUS_SET_VRING_CALL] = { .judged = true, .size = 8, .most_fds = 1 },
+	[VUS_SET_VRING_ERR] = { .judged = true, .size = 8, .most_fds = 1 },
 	[VUS_GET_PROTOCOL_FEATURES] = { .due = DUE_REPLY, .len = 8 },
 	[VUS_SET_PROTOCOL_FEATURES] = { .judged = true, .size = 8 },
 	[VUS_GET_QUEUE_NUM] = { .due = DUE_REPLY, .len = 8 },
 	[VUS_SET_VRING_ENABLE] = { .judged = true, .size = 8 },
-	[VUS_SET_BACKEND_REQ_FD] = { true, DUE_NOTHING, 0, 0, 1, 1 },
+	[VUS_SET_BACKEND_REQ_FD] = { true, DUE_NOTHING, 0, 0, 1, 1, 0 },
 	[VUS_GET_CONFIG] = { .due = DUE_REPLY },
-	[VUS_GET_INFLIGHT_FD] = { .due = DUE_MAYBE },
+	[VUS_GET_INFLIGHT_FD] = { true, DUE_REPLY, 24, 24, 0, 0, 0 },
+	[VUS_SET_INFLIGHT_FD] = { true, DUE_NOTHING, 24, 0, 1, 1, 0 },
 	[VUS_RESET_DEVICE] = { .judged = true },
+	[VUS_VRING_KICK] = { .judged = true, .size = 8 },
 	[VUS_GET_MAX_MEM_SLOTS] = { .due = DUE_REPLY, .len = 8 },
+	[VUS_ADD_MEM_REG] = { true, DUE_NOTHING, 40, 0, 1, 1, 0 },
+	[VUS_REM_MEM_REG] = { true, DUE_NOTHING, 40, 0, 0, 1, 0 },
 	[VUS_SET_STATUS] = { .judged = true, .size = 8 },
 	[VUS_GET_STATUS] = { .due = DUE_REPLY, .len = 8 },
-	[VUS_SET_LOG_BASE] = { .due = DUE_MAYBE },
 	[VUS_GET_SHARED_OBJECT] = { .due = DUE_MAYBE },
-	[VUS_SET_DEVICE_STATE_FD] = { .due = DUE_MAYBE },
-	[VUS_CHECK_DEVICE_STATE] = { .due = DUE_MAYBE },
+	[VUS_SET_DEVICE_STATE_FD] = { true, DUE_REPLY, 8, 8, 1, 1, 0 },
+	[VUS_CHECK_DEVICE_STATE] = { true, DUE_REPLY, 0, 8, 0, 0, 0 },
 	[VUS_GET_SHMEM_CONFIG] = { .due = DUE_REPLY },
 };
 
@@ -297,17 +752,21 @@ apply(const struct message *msg)
 	struct answer answer = { .request = request, .due = k->due };
 	bool malformed = false;
 
+	FUZZ_CHECK(!m.deferred, "request %u before CHECK_DEVICE_STATE is over",
+	    request);
 	if ((flags & VUS_VERSION_MASK) != VUS_VERSION ||
 	    (flags & ~(VUS_VERSION_MASK | VUS_FLAG_NEED_REPLY)) != 0 ||
 	    request == 0 || request >= VUS_REQUEST_END ||
-	    (k->judged && (size != k->size || msg->nfds < k->least_fds ||
-			      msg->nfds > k->most_fds))) {
+	    (k->judged &&
+		(size < k->size ||
+		    size > (k->most_size ? k->most_size : k->size) ||
+		    msg->nfds < k->least_fds || msg->nfds > k->most_fds))) {
 		m.must_break = true;
 		return;
 	}
 	if (k->judged) {
 		answer.judged = true;
-		answer.accepted = carry_out(msg, request, &malformed);
+		answer.accepted = carry_out(msg, request, &malformed, &answer);
 		look_at_start();
 	}
 	if (answer.due == DUE_NOTHING && (flags & VUS_FLAG_NEED_REPLY) &&
@@ -343,43 +802,44 @@ apply_until(unsigned long long count)
 }
 
 /* Catch up with the session in the middle of a call: with the message at
- * hand, if it may be at one. */
+ * hand, if it is at one, whose bytes have left its buffer. */
 static void
 catch_up(void)
 {
-	apply_until(m.s->messages + (m.front ? 1 : 0));
+	unsigned long long done = m.base_bytes;
+	unsigned long long taken = m.bytes - m.s->front.in_len;
+
+	for (unsigned long long i = m.base; i < m.s->messages; i++)
+		done += m.queue[i - m.base].size;
+	apply_until(m.s->messages + (taken > done ? 1 : 0));
 }
 
 /* --- what the session receives ------------------------------------------- */
 
-static enum use
-use_of(int fd)
+static struct model_file
+file_of(int fd)
 {
+	struct model_file file = { .use = USE_NONE };
 	struct stat st;
+	int flags = fcntl(fd, F_GETFL);
 
 	if (fstat(fd, &st) < 0)
-		return USE_NONE;
+		return file;
+	file.dev = st.st_dev;
+	file.ino = st.st_ino;
+	file.size = (uint64_t)st.st_size;
+	file.mappable = S_ISREG(st.st_mode) && !(flags & O_PATH) &&
+			(flags & O_ACCMODE) == O_RDWR;
 	if (S_ISSOCK(st.st_mode))
-		return USE_SOCKET;
+		file.use = USE_SOCKET;
+	else if (S_ISREG(st.st_mode))
+		file.use = USE_FILE;
+	else if (S_ISFIFO(st.st_mode) && !(flags & O_PATH))
+		file.use = USE_PIPE;
 	/* Anonymous inodes have no type; O_PATH can do nothing. */
-	if ((st.st_mode & S_IFMT) == 0 && !(fcntl(fd, F_GETFL) & O_PATH))
-		return USE_EVENT;
-	return USE_NONE;
-}
-
-static bool
-is_region(int fd)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return false;
-	for (unsigned i = 0; i < VUS_SHMEM_MAX; i++)
-		if (m.s->device->shm[i].size != 0 &&
-		    m.s->device->shm[i].dev == st.st_dev &&
-		    m.s->device->shm[i].ino == st.st_ino)
-			return true;
-	return false;
+	else if ((st.st_mode & S_IFMT) == 0 && !(flags & O_PATH))
+		file.use = USE_EVENT;
+	return file;
 }
 
 /* Put bytes into the last message, or into new ones. Returns the last message
@@ -422,16 +882,95 @@ frame(const unsigned char *bytes, size_t len)
 	return begun;
 }
 
+/* One answer on the back-end channel is whole. */
+static void
+answered(const struct message *msg)
+{
+	const struct asked *a = &m.asked[0];
+	uint32_t request = get32(msg->head);
+	bool zero = get64(msg->payload) == 0;
+
+	if (m.answers_due == 0 || request != a->request ||
+	    get32(msg->head + 4) != (VUS_VERSION | VUS_FLAG_REPLY) ||
+	    get32(msg->head + 8) != 8 || msg->nfds != 0) {
+		m.answer_wrong = true;
+		return;
+	}
+	if (request == VUS_BACKEND_SHMEM_MAP && a->start == m.starts && zero)
+		m.awaited[a->index] = true;
+	memmove(m.asked, m.asked + 1, --m.answers_due * sizeof(m.asked[0]));
+}
+
+/* One byte more of an answer. Returns whether it is whole. */
+static bool
+add_byte(struct message *msg, unsigned char byte)
+{
+	if (msg->have < HEAD_SIZE)
+		msg->head[msg->have] = byte;
+	else if (msg->have - HEAD_SIZE < KEEP)
+		msg->payload[msg->have - HEAD_SIZE] = byte;
+	if (++msg->have < HEAD_SIZE)
+		return false;
+	msg->size = HEAD_SIZE + get32(msg->head + 8);
+	if (msg->size > HEAD_SIZE + VUS_PAYLOAD_MAX)
+		m.answer_wrong = true;
+	return msg->have == msg->size;
+}
+
+/* Where the last answer begins in what has come; len: none does. */
+static size_t
+last_begin(const unsigned char *bytes, size_t len)
+{
+	static struct message copy;
+	bool wrong = m.answer_wrong;
+	size_t begin = len;
+
+	copy = m.answer;
+	for (size_t i = 0; i < len && !m.answer_wrong; i++) {
+		if (copy.have == 0)
+			begin = i;
+		if (add_byte(&copy, bytes[i]))
+			copy.have = 0;
+	}
+	m.answer_wrong = wrong;
+	return begin;
+}
+
+static void
+received_answers(const unsigned char *bytes, size_t len, unsigned nfds)
+{
+	struct message *msg = &m.answer;
+	size_t begin = nfds == 0 ? 0 : last_begin(bytes, len);
+
+	/* Descriptors in the middle of an answer. */
+	if (nfds != 0 && begin == len && len != 0)
+		m.answer_wrong = true;
+	/* Before the message at hand, which may be a memory table. */
+	apply_until(m.s->messages);
+	for (size_t i = 0; i < len && !m.answer_wrong; i++) {
+		if (nfds != 0 && i == begin)
+			msg->nfds = nfds;
+		if (add_byte(msg, bytes[i]) && !m.answer_wrong) {
+			answered(msg);
+			memset(msg, 0, sizeof(*msg));
+		}
+	}
+}
+
 static void
 received(int sock, const unsigned char *bytes, size_t len, const int *fds,
     unsigned nfds)
 {
 	struct message *begun;
 
-	for (unsigned i = 0; i < nfds; i++)
-		m.own_seen = m.own_seen || is_region(fds[i]);
-	if (!m.front || sock != m.s->front.fd || len == 0)
+	if (sock != m.s->front.fd) {
+		FUZZ_CHECK(sock == m.s->backend.fd, "read from elsewhere");
+		received_answers(bytes, len, nfds);
 		return;
+	}
+	if (!m.front || len == 0)
+		return;
+	m.bytes += len;
 	begun = frame(bytes, len);
 	if (nfds == 0)
 		return;
@@ -440,7 +979,9 @@ received(int sock, const unsigned char *bytes, size_t len, const int *fds,
 		m.must_break = true;
 		return;
 	}
-	begun->use = use_of(fds[0]);
+	for (unsigned i = 0; i < nfds && i < VUS_FDS_MAX; i++)
+		begun->file[i] = file_of(fds[i]);
+	begun->use = (enum use)begun->file[0].use;
 	begun->nfds = nfds;
 }
 
@@ -490,6 +1031,20 @@ check_reply(void)
 		    "request %u was %s", request,
 		    a.accepted ? "refused" : "accepted");
 	}
+	FUZZ_CHECK(!a.has_value || m.reply_value == a.value,
+	    "a reply to %u with 0x%llx instead of 0x%llx", request,
+	    (unsigned long long)m.reply_value, (unsigned long long)a.value);
+	FUZZ_CHECK(m.reply_fd == (request == VUS_GET_INFLIGHT_FD),
+	    "a reply to %u, with or without a descriptor", request);
+	if (request == VUS_CHECK_DEVICE_STATE) {
+		FUZZ_CHECK(m.watch_state < 0 || !m.deferred,
+		    "CHECK_DEVICE_STATE was answered ahead of the end");
+		FUZZ_CHECK(m.reply_value <= 1, "a state of neither 0 nor 1");
+		m.deferred = false;
+		m.checked = true;
+		m.check_value = m.reply_value;
+	}
+	m.reply_fd = false;
 }
 
 /* A piece of a reply: the first 8 bytes of the payload are looked at. */
@@ -529,6 +1084,14 @@ sent_reply(const unsigned char *bytes, size_t len)
 	}
 }
 
+static void
+ask(uint32_t request, uint32_t index)
+{
+	FUZZ_CHECK(m.answers_due < VUS_PENDING_MAX, "%u answers are due",
+	    m.answers_due + 1);
+	m.asked[m.answers_due++] = (struct asked){ request, index, m.starts };
+}
+
 /* Invariant number one. */
 static void
 sent_map(const struct msghdr *mh, size_t len)
@@ -541,7 +1104,6 @@ sent_map(const struct msghdr *mh, size_t len)
 	struct stat st;
 	int fd;
 
-	catch_up();
 	FUZZ_CHECK(m.started, "a SHMEM_MAP while the device is stopped");
 	FUZZ_CHECK(negotiated(VUS_F_SHMEM), "a SHMEM_MAP without SHMEM");
 	FUZZ_CHECK(
@@ -568,11 +1130,63 @@ sent_map(const struct msghdr *mh, size_t len)
 		       st.st_dev == region->dev,
 	    "the descriptor is not of region %u", map.shmid);
 	FUZZ_CHECK(!m.sent[map.shmid], "region %u is mapped twice", map.shmid);
+	FUZZ_CHECK(!survives(map.shmid),
+	    "region %u is mapped, and was there already", map.shmid);
 	m.sent[map.shmid] = true;
 	if (head.flags & VUS_FLAG_NEED_REPLY)
-		m.answers_due++;
-	FUZZ_CHECK(m.answers_due <= VUS_PENDING_MAX, "%u answers are due",
-	    m.answers_due);
+		ask(VUS_BACKEND_SHMEM_MAP, map.shmid);
+}
+
+/* VRING_CALL and VRING_ERR. */
+static void
+sent_notification(const struct msghdr *mh, size_t len, uint32_t request)
+{
+	const unsigned char *bytes = mh->msg_iov[0].iov_base;
+	const char *name =
+	    request == VUS_BACKEND_VRING_CALL ? "VRING_CALL" : "VRING_ERR";
+	uint32_t ring;
+
+	FUZZ_CHECK(negotiated(VUS_F_INBAND_NOTIFICATIONS),
+	    "a %s without INBAND_NOTIFICATIONS", name);
+	FUZZ_CHECK(len == HEAD_SIZE + 8 && get32(bytes + 8) == 8 &&
+		       get32(bytes + 4) == (VUS_VERSION | VUS_FLAG_NEED_REPLY),
+	    "a %s of %zu bytes, flags 0x%x", name, len, get32(bytes + 4));
+	FUZZ_CHECK(CMSG_FIRSTHDR(mh) == NULL, "a %s with descriptors", name);
+	ring = get32(bytes + HEAD_SIZE);
+	FUZZ_CHECK(ring < m.s->device->type->num_queues &&
+		       get32(bytes + HEAD_SIZE + 4) == 0,
+	    "a %s of ring %u", name, ring);
+	if (request == VUS_BACKEND_VRING_CALL)
+		FUZZ_CHECK(!m.ring[ring].call_fd && !m.ring[ring].call_unwanted,
+		    "a VRING_CALL of ring %u, which has a descriptor", ring);
+	else
+		FUZZ_CHECK(!m.ring[ring].err_fd && !m.ring[ring].err_unwanted,
+		    "a VRING_ERR of ring %u, which has a descriptor", ring);
+	for (unsigned i = 0; i < m.answers_due; i++)
+		FUZZ_CHECK(
+		    m.asked[i].request != request || m.asked[i].index != ring,
+		    "a second %s of ring %u, ahead of the answer", name, ring);
+	ask(request, ring);
+}
+
+/* The only reply with a descriptor is that to GET_INFLIGHT_FD. */
+static void
+sent_reply_fd(const struct msghdr *mh)
+{
+	const struct cmsghdr *c = CMSG_FIRSTHDR(mh);
+	struct model_file file, host = file_of(m.s->host.inflight_fd);
+	int fd;
+
+	if (c == NULL)
+		return;
+	FUZZ_CHECK(get32(mh->msg_iov[0].iov_base) == VUS_GET_INFLIGHT_FD &&
+		       c->cmsg_type == SCM_RIGHTS &&
+		       c->cmsg_len == CMSG_LEN(sizeof(int)),
+	    "descriptors that nobody has asked for");
+	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	file = file_of(fd);
+	FUZZ_CHECK(same_file(&file, &host), "it is not the inflight buffer");
+	m.reply_fd = true;
 }
 
 static void
@@ -583,17 +1197,25 @@ sent(int sock, const struct msghdr *mh, size_t len)
 	FUZZ_CHECK(!m.closing, "something was sent while closing");
 	if (sock == m.s->front.fd) {
 		FUZZ_CHECK(m.front, "a reply out of turn");
+		sent_reply_fd(mh);
 		sent_reply(bytes, len);
 		return;
 	}
 	FUZZ_CHECK(sock == m.s->backend.fd, "something was sent elsewhere");
-	/* What is left of a message before has no descriptor. */
-	if (len >= sizeof(uint32_t) && get32(bytes) == VUS_BACKEND_SHMEM_MAP)
+	catch_up();
+	/* The kernel takes what is so short whole or not at all. */
+	FUZZ_CHECK(len >= HEAD_SIZE, "a piece of a request");
+	switch (get32(bytes)) {
+	case VUS_BACKEND_SHMEM_MAP:
 		sent_map(mh, len);
-	else
-		FUZZ_CHECK(len < sizeof(uint32_t) ||
-			       get32(bytes) != VUS_BACKEND_SHMEM_UNMAP,
-		    "a SHMEM_UNMAP");
+		break;
+	case VUS_BACKEND_VRING_CALL:
+	case VUS_BACKEND_VRING_ERR:
+		sent_notification(mh, len, get32(bytes));
+		break;
+	default:
+		fuzz_fail("request %u on the channel", get32(bytes));
+	}
 }
 
 /* Replies that nobody can read need not be. */
@@ -610,6 +1232,7 @@ static void
 closing_fd(int fd)
 {
 	FUZZ_CHECK(fd != m.watch_backend, "the channel is closed, watched");
+	FUZZ_CHECK(fd != m.watch_state, "the state's pipe is closed, watched");
 	for (unsigned i = 0; i < VUS_RINGS_MAX; i++)
 		FUZZ_CHECK(fd != m.watch_kick[i],
 		    "the kick descriptor of ring %u is closed, watched", i);
@@ -622,9 +1245,15 @@ model_watch(enum vus_watch what, unsigned ring, int fd)
 
 	FUZZ_CHECK(fd < 0 || !m.closing, "watched while closing");
 	FUZZ_CHECK(ring < m.s->device->type->num_queues, "ring %u", ring);
-	if (m.front && !m.closing)
+	if (!m.closing)
 		catch_up();
-	if (what == VUS_WATCH_KICK) {
+	if (what == VUS_WATCH_STATE_IN || what == VUS_WATCH_STATE_OUT) {
+		slot = &m.watch_state;
+		FUZZ_CHECK((what == VUS_WATCH_STATE_IN) == m.state_load,
+		    "the other end of a pipe");
+		FUZZ_CHECK(fd < 0 || m.state_due, "a transfer out of nothing");
+		m.state_due = m.state_due && fd < 0;
+	} else if (what == VUS_WATCH_KICK) {
 		slot = &m.watch_kick[ring];
 		FUZZ_CHECK(
 		    fd < 0 || (m.ring[ring].kicked && m.ring[ring].enabled &&
@@ -632,9 +1261,11 @@ model_watch(enum vus_watch what, unsigned ring, int fd)
 		    "ring %u is watched and does not run", ring);
 	} else {
 		m.answers_due = 0;
+		m.answer_wrong = false;
+		memset(&m.answer, 0, sizeof(m.answer));
 		if (fd >= 0) {
 			FUZZ_CHECK(m.channel_due, "a channel out of nothing");
-			memset(m.sent, 0, sizeof(m.sent));
+			begin_maps();
 			m.channel_due = false;
 		}
 	}
@@ -645,7 +1276,17 @@ model_watch(enum vus_watch what, unsigned ring, int fd)
 int
 model_watched(enum vus_watch what, unsigned ring)
 {
-	return what == VUS_WATCH_BACKEND ? m.watch_backend : m.watch_kick[ring];
+	switch (what) {
+	case VUS_WATCH_BACKEND:
+		return m.watch_backend;
+	case VUS_WATCH_KICK:
+		return m.watch_kick[ring];
+	case VUS_WATCH_STATE_IN:
+		return m.state_load ? m.watch_state : -1;
+	case VUS_WATCH_STATE_OUT:
+		return m.state_load ? -1 : m.watch_state;
+	}
+	return -1;
 }
 
 void
@@ -660,8 +1301,13 @@ model_enter(bool front)
 static void
 check_memory(const struct vus_mem *mem)
 {
-	FUZZ_CHECK(mem->nregions == fuzz_mappings(),
-	    "%u mappings for %u regions", fuzz_mappings(), mem->nregions);
+	unsigned others = (m.view.log_size != 0) + m.inflight;
+
+	FUZZ_CHECK(mem->nregions == m.view.nregions, "%u regions instead of %u",
+	    mem->nregions, m.view.nregions);
+	FUZZ_CHECK(mem->nregions + others == fuzz_mappings(),
+	    "%u mappings for %u regions and %u others", fuzz_mappings(),
+	    mem->nregions, others);
 	for (unsigned i = 0; i < mem->nregions; i++) {
 		const struct vus_mem_region *r = &mem->region[i];
 		const unsigned char *map = r->map.base;
@@ -670,7 +1316,8 @@ check_memory(const struct vus_mem *mem)
 			       r->map.at + r->size <= map + r->map.len,
 		    "region %u lies beyond its mapping", i);
 		FUZZ_CHECK(r->guest_addr + (r->size - 1) >= r->guest_addr &&
-			       r->user_addr + (r->size - 1) >= r->user_addr,
+			       (m.ever_guest || r->user_addr + (r->size - 1) >=
+						    r->user_addr),
 		    "region %u wraps", i);
 		for (unsigned k = 0; k < i && k < 8; k++) {
 			const struct vus_mem_region *o = &mem->region[k];
@@ -679,7 +1326,9 @@ check_memory(const struct vus_mem *mem)
 			    (r->guest_addr > o->guest_addr + (o->size - 1) ||
 				o->guest_addr >
 				    r->guest_addr + (r->size - 1)) &&
-				(r->user_addr > o->user_addr + (o->size - 1) ||
+				(m.ever_guest ||
+				    r->user_addr >
+					o->user_addr + (o->size - 1) ||
 				    o->user_addr >
 					r->user_addr + (r->size - 1)),
 			    "regions %u and %u overlap", k, i);
@@ -706,13 +1355,18 @@ check_state(void)
 	    s->backend.fd == m.watch_backend, "a channel nobody watches");
 	if (!vus_session_wants_write(s) && !m.gone)
 		for (unsigned i = 0; i < m.nanswers; i++)
-			FUZZ_CHECK(m.answers[i].due == DUE_MAYBE,
+			FUZZ_CHECK(m.answers[i].due == DUE_MAYBE ||
+				       (m.deferred && m.watch_state >= 0),
 			    "request %u was not answered",
 			    m.answers[i].request);
+	FUZZ_CHECK(!m.answer_wrong, "a channel that had to be closed is open");
+	FUZZ_CHECK(!m.state_due, "a transfer was lost");
+	FUZZ_CHECK(s->transfer.fd == m.watch_state, "a pipe nobody watches");
 	if (m.started && negotiated(VUS_F_SHMEM) && s->backend.fd >= 0 &&
-	    !vus_session_backend_wants_write(s) && !m.own_seen)
+	    !vus_session_backend_wants_write(s))
 		for (unsigned i = 0; i < VUS_SHMEM_MAX; i++)
-			FUZZ_CHECK(m.sent[i] || s->device->shm[i].size == 0,
+			FUZZ_CHECK(m.sent[i] || m.kept[i] ||
+				       s->device->shm[i].size == 0,
 			    "region %u was not mapped", i);
 }
 
@@ -730,6 +1384,8 @@ model_leave(enum vus_next next)
 	FUZZ_CHECK(
 	    m.applied == m.s->messages, "the session acted ahead of a message");
 	done = (unsigned)(m.applied - m.base);
+	for (unsigned i = 0; i < done; i++)
+		m.base_bytes += m.queue[i].size;
 	memmove(m.queue, m.queue + done, (m.n - done) * sizeof(m.queue[0]));
 	m.n -= done;
 	m.base += done;
@@ -749,6 +1405,7 @@ model_closed(void)
 	FUZZ_CHECK(
 	    fuzz_mappings() == 0, "%u mappings are left", fuzz_mappings());
 	FUZZ_CHECK(m.watch_backend < 0, "the channel is watched");
+	FUZZ_CHECK(m.watch_state < 0, "the state's pipe is watched");
 	for (unsigned i = 0; i < VUS_RINGS_MAX; i++)
 		FUZZ_CHECK(m.watch_kick[i] < 0, "ring %u is watched", i);
 	memset(&fuzz_tap, 0, sizeof(fuzz_tap));
@@ -766,11 +1423,38 @@ model_answers_due(void)
 	return m.answers_due;
 }
 
-void
-model_answered(void)
+uint32_t
+model_next_answer(void)
 {
-	if (m.answers_due != 0)
-		m.answers_due--;
+	return m.answers_due == 0 ? VUS_BACKEND_SHMEM_MAP : m.asked[0].request;
+}
+
+uint32_t
+model_due(unsigned i)
+{
+	return m.asked[i].request;
+}
+
+bool
+model_checked(uint64_t *value)
+{
+	bool checked = m.checked;
+
+	m.checked = false;
+	*value = m.check_value;
+	return checked;
+}
+
+bool
+model_waits_for_state(void)
+{
+	return m.deferred;
+}
+
+const struct model_view *
+model_view(void)
+{
+	return &m.view;
 }
 
 void
@@ -779,15 +1463,24 @@ model_start(const struct vus_session *s)
 	m.s = s;
 	m.front = m.closing = m.over = m.must_break = m.gone = false;
 	m.n = m.nanswers = 0;
-	m.base = m.applied = 0;
+	m.base = m.applied = m.bytes = m.base_bytes = 0;
 	m.reply_have = 0;
+	m.reply_fd = false;
 	m.features = m.protocol_features = 0;
 	memset(m.ring, 0, sizeof(m.ring));
-	m.started = m.channel_due = m.own_seen = false;
-	m.watch_backend = -1;
+	m.started = m.channel_due = false;
+	m.starts = 0;
+	m.watch_backend = m.watch_state = -1;
 	for (unsigned i = 0; i < VUS_RINGS_MAX; i++)
 		m.watch_kick[i] = -1;
+	memset(m.awaited, 0, sizeof(m.awaited));
+	memset(m.placed, 0, sizeof(m.placed));
 	m.answers_due = 0;
+	m.answer_wrong = false;
+	memset(&m.answer, 0, sizeof(m.answer));
+	m.inflight = m.ever_guest = false;
+	m.state_load = m.state_due = m.deferred = m.checked = false;
+	memset(&m.view, 0, offsetof(struct model_view, region));
 	fuzz_tap.received = received;
 	fuzz_tap.sent = sent;
 	fuzz_tap.not_sent = not_sent;
