@@ -76,7 +76,9 @@ AC_DEFUN([SHMEMD_HARDENING], [
         HARDEN_LDFLAGS="$HARDEN_LDFLAGS -fsanitize=address,undefined"
         AS_IF([test "x$enable_fuzz" = xyes],
             [SHMEMD_TRY_CFLAG([HARDEN_CFLAGS], [-fsanitize=fuzzer-no-link])
-            AS_CASE(["$HARDEN_CFLAGS"], [*fuzzer-no-link*], [],
+            SHMEMD_LIBFUZZER
+            AS_CASE(["$HARDEN_CFLAGS:$shmemd_cv_libfuzzer"],
+                [*fuzzer-no-link*:yes], [],
                 [AC_MSG_ERROR([--enable-fuzz needs libFuzzer: CC=clang, and the package libclang-rt-14-dev (Debian) or compiler-rt (Fedora)])])])
     ], [
         # Left to the packager where the packager has chosen already.
@@ -85,6 +87,21 @@ AC_DEFUN([SHMEMD_HARDENING], [
     ])
     AC_SUBST([HARDEN_CFLAGS])
     AC_SUBST([HARDEN_LDFLAGS])
+])
+
+# SHMEMD_LIBFUZZER: the compiler takes its flag also where the library, which
+# has the main(), is not installed.
+AC_DEFUN([SHMEMD_LIBFUZZER], [
+    AC_CACHE_CHECK([whether $CC links libFuzzer], [shmemd_cv_libfuzzer], [
+        shmemd_save="$LDFLAGS"
+        LDFLAGS="$LDFLAGS -fsanitize=fuzzer,address,undefined"
+        AC_LINK_IFELSE([AC_LANG_SOURCE([[
+            #include <stddef.h>
+            int LLVMFuzzerTestOneInput(const unsigned char *, size_t);
+            int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
+            { (void)data; (void)size; return 0; }]])],
+            [shmemd_cv_libfuzzer=yes], [shmemd_cv_libfuzzer=no])
+        LDFLAGS="$shmemd_save"])
 ])
 
 AC_DEFUN([SHMEMD_FORTIFY], [
