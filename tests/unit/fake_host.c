@@ -20,6 +20,9 @@
 #include <sys/uio.h>
 
 #define PEER_FDS_MAX 253U /* SCM_MAX_FD, all that Linux takes */
+/* Of the memfd for GET_INFLIGHT_FD: as many pages as it can need. */
+#define INFLIGHT_SIZE                                                          \
+	((uint64_t)FAKE_RINGS * ((VUS_INFLIGHT_MAX + 4095U) & ~4095U))
 
 /* --- descriptors --------------------------------------------------------- */
 
@@ -214,6 +217,12 @@ on_watch(void *ctx, enum vus_watch what, unsigned ring, int fd)
 	if (what == VUS_WATCH_KICK) {
 		assert_true(ring < FAKE_RINGS);
 		slot = &f->watched_kick[ring];
+	} else if (what != VUS_WATCH_BACKEND) {
+		slot = &f->watched_state;
+		/* One at a time, and let go as what it was watched for. */
+		assert_true(fd < 0 || *slot < 0);
+		assert_true(fd >= 0 || what == f->watched_state_for);
+		f->watched_state_for = what;
 	}
 	/* A watched descriptor is let go before it is closed. */
 	if (*slot >= 0)
@@ -240,7 +249,8 @@ all_protocol_features(void)
 	       VUS_BIT(VUS_F_BACKEND_REQ) | VUS_BIT(VUS_F_CONFIG) |
 	       VUS_BIT(VUS_F_BACKEND_SEND_FD) | VUS_BIT(VUS_F_RESET_DEVICE) |
 	       VUS_BIT(VUS_F_CONFIGURE_MEM_SLOTS) | VUS_BIT(VUS_F_STATUS) |
-	       VUS_BIT(VUS_F_SHMEM);
+	       VUS_BIT(VUS_F_LOG_SHMFD) | VUS_BIT(VUS_F_INFLIGHT_SHMFD) |
+	       VUS_BIT(VUS_F_DEVICE_STATE) | VUS_BIT(VUS_F_SHMEM);
 }
 
 struct fake *
@@ -269,9 +279,14 @@ fake_new(void)
 	f->host = (struct vus_host){
 		.ctx = f,
 		.verbosity = VUS_LOG_DEBUG,
+		.inflight_fd = make_memfd(INFLIGHT_SIZE),
+		.inflight_size = INFLIGHT_SIZE,
 		.log = on_log,
 		.watch = on_watch,
 	};
+	assert_int_equal(fcntl(f->host.inflight_fd, F_ADD_SEALS,
+			     F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL),
+	    0);
 	return f;
 }
 
@@ -295,6 +310,7 @@ fake_connect(struct fake *f)
 	int pair[2];
 
 	f->watched_backend = -1;
+	f->watched_state = -1;
 	for (unsigned i = 0; i < VUS_RINGS_MAX; i++)
 		f->watched_kick[i] = -1;
 	make_pair(pair);
@@ -308,6 +324,7 @@ fake_disconnect(struct fake *f)
 {
 	vus_session_close(&f->s);
 	assert_int_equal(f->watched_backend, -1);
+	assert_int_equal(f->watched_state, -1);
 	for (unsigned i = 0; i < VUS_RINGS_MAX; i++)
 		assert_int_equal(f->watched_kick[i], -1);
 	fd_closep(&f->front);
@@ -320,6 +337,7 @@ fake_free(struct fake *f)
 	fake_disconnect(f);
 	for (unsigned i = 0; i < VUS_SHMEM_MAX; i++)
 		fd_closep(&f->device.shm[i].fd);
+	fd_closep(&f->host.inflight_fd);
 	free(f);
 }
 
@@ -370,18 +388,24 @@ expect_silence(struct fake *f)
 	assert_int_equal(poll(&p, 1, 0), 0);
 }
 
-void
-expect_reply(struct fake *f, uint32_t request, void *payload, size_t len)
+int
+expect_reply_fd(struct fake *f, uint32_t request, void *payload, size_t len)
 {
 	struct peer_msg msg;
 
 	assert_true(peer_recv(f->front, &msg));
-	assert_int_equal(msg.fd, -1);
 	assert_int_equal(msg.head.request, request);
 	assert_int_equal(msg.head.flags, VUS_VERSION | VUS_FLAG_REPLY);
 	assert_int_equal(msg.head.size, len);
 	memcpy(payload, msg.payload, len);
 	expect_silence(f);
+	return msg.fd;
+}
+
+void
+expect_reply(struct fake *f, uint32_t request, void *payload, size_t len)
+{
+	assert_int_equal(expect_reply_fd(f, request, payload, len), -1);
 }
 
 void
@@ -404,10 +428,11 @@ void
 fake_negotiate(struct fake *f, uint64_t without)
 {
 	uint64_t features = f->dialect.protocol_features & ~without;
-	/* The fake driver's ring is split. */
-	uint64_t virtio =
-	    vus_session_features(&f->s) & ~VUS_BIT(VUS_VIRTIO_F_RING_PACKED);
+	uint64_t virtio = fake_features(f);
 
+	/* It cannot be had without these. */
+	if (without & (VUS_BIT(VUS_F_REPLY_ACK) | VUS_BIT(VUS_F_BACKEND_REQ)))
+		features &= ~VUS_BIT(VUS_F_INBAND_NOTIFICATIONS);
 	assert_int_equal(fake_request(f, VUS_SET_PROTOCOL_FEATURES, VUS_VERSION,
 			     &features, sizeof(features), NULL, 0),
 	    VUS_NEXT_WAIT);

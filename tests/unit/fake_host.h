@@ -84,11 +84,20 @@ struct fake {
 	char last[256];			    /* the last line of warn or err */
 	int watched_backend;		    /* or -1 */
 	int watched_kick[VUS_RINGS_MAX];
+	int watched_state; /* the pipe of a device state, or -1 */
+	enum vus_watch watched_state_for;
 	unsigned served; /* requests that the device has seen */
 };
 
-/* Every protocol feature that the code knows. */
+/* Every protocol feature that the code knows, and that changes nothing for
+ * who does not use it. */
 uint64_t all_protocol_features(void);
+/* Those that are left: a number that SHMEM has had, and what gives another
+ * meaning to rings. Who tests them adds them to the dialect. */
+#define OTHER_PROTOCOL_FEATURES                                                \
+	(VUS_BIT(VUS_F_GET_VRING_BASE_INFLIGHT) |                              \
+	    VUS_BIT(VUS_F_INBAND_NOTIFICATIONS) |                              \
+	    VUS_BIT(VUS_F_GPA_ADDRESSES))
 
 /* A device of FAKE_RINGS rings without regions. */
 struct fake *fake_new(void);
@@ -124,6 +133,9 @@ void fake_ok_fd(struct fake *f, uint32_t request, uint64_t value, int fd);
 void expect_ack(struct fake *f, uint32_t request, bool good);
 /* ... or a reply with len bytes of payload, which go to payload. */
 void expect_reply(struct fake *f, uint32_t request, void *payload, size_t len);
+/* ... that comes with a descriptor, which the caller owns. */
+int expect_reply_fd(
+    struct fake *f, uint32_t request, void *payload, size_t len);
 void expect_silence(struct fake *f);
 
 /* What fake_negotiate() accepts of the virtio features offered. */

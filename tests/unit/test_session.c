@@ -193,12 +193,30 @@ features_are_the_devices_and_the_sessions(void **state)
 {
 	(void)state;
 	assert_int_equal(get_u64(VUS_GET_FEATURES),
-	    VUS_BIT(0) | VUS_BIT(28) | VUS_BIT(29) | VUS_BIT(30) | VUS_BIT(32) |
-		VUS_BIT(34) | VUS_BIT(35));
+	    VUS_BIT(0) | VUS_BIT(26) | VUS_BIT(28) | VUS_BIT(29) | VUS_BIT(30) |
+		VUS_BIT(32) | VUS_BIT(34) | VUS_BIT(35) | VUS_BIT(40));
 	assert_int_equal(
 	    get_u64(VUS_GET_PROTOCOL_FEATURES), all_protocol_features());
 	assert_int_equal(get_u64(VUS_GET_QUEUE_NUM), FAKE_RINGS);
 	assert_int_equal(get_u64(VUS_GET_MAX_MEM_SLOTS), VUS_MEM_SLOTS_MAX);
+}
+
+static void
+features_that_the_dialect_cannot_keep_are_not_offered(void **state)
+{
+	uint64_t all = vus_session_features(&fake->s);
+
+	(void)state;
+	fake_disconnect(fake);
+	/* Without a way to give us a log there is nothing to log into. */
+	fake->dialect.protocol_features &= ~VUS_BIT(VUS_F_LOG_SHMFD);
+	fake_connect(fake);
+	assert_int_equal(get_u64(VUS_GET_FEATURES), all & ~VUS_BIT(26));
+	fake_disconnect(fake);
+	fake->dialect.virtio_without = VUS_BIT(VUS_VIRTIO_F_RING_RESET);
+	fake_connect(fake);
+	assert_int_equal(
+	    get_u64(VUS_GET_FEATURES), all & ~VUS_BIT(26) & ~VUS_BIT(40));
 }
 
 static void
@@ -587,7 +605,7 @@ size_and_base_do_not_change_while_the_ring_runs(void **state)
 }
 
 static void
-ring_addresses_are_aligned_and_have_no_flags(void **state)
+ring_addresses_are_aligned_and_have_one_flag(void **state)
 {
 	static const struct {
 		uint32_t flags;
@@ -597,8 +615,9 @@ ring_addresses_are_aligned_and_have_no_flags(void **state)
 		{ 0, 0, 0, 0, true },
 		{ 0, 16, 2, 4, true },
 		{ 0, UINT64_MAX - 15, UINT64_MAX - 1, UINT64_MAX - 3, true },
-		{ 1, 0, 0, 0, false },
+		{ 1, 0, 0, 0, true }, /* VHOST_VRING_F_LOG */
 		{ 2, 0, 0, 0, false },
+		{ 3, 0, 0, 0, false },
 		{ 0x80000000, 0, 0, 0, false },
 		{ 0, 15, 0, 0, false },
 		{ 0, 17, 0, 0, false },
@@ -1380,6 +1399,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SESSION_TEST(features_are_the_devices_and_the_sessions),
+		SESSION_TEST(
+		    features_that_the_dialect_cannot_keep_are_not_offered),
 		SESSION_TEST(features_that_were_not_offered_are_refused),
 		SESSION_TEST(
 		    a_feature_that_the_device_needs_is_missed_in_the_log),
@@ -1402,7 +1423,7 @@ main(void)
 		SESSION_TEST(a_ring_has_a_power_of_two_of_entries_up_to_32768),
 		SESSION_TEST(a_base_has_16_bits_and_comes_back),
 		SESSION_TEST(size_and_base_do_not_change_while_the_ring_runs),
-		SESSION_TEST(ring_addresses_are_aligned_and_have_no_flags),
+		SESSION_TEST(ring_addresses_are_aligned_and_have_one_flag),
 		SESSION_TEST(enable_is_0_or_1_and_needs_bit_30),
 		SESSION_TEST(a_ring_descriptor_agrees_with_bit_8),
 		SESSION_TEST(a_ring_may_do_without_descriptors),
