@@ -76,21 +76,58 @@ teardown(void **state)
 
 #define MAP_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-/* A memory table that holds, if so, the region's own memfd. */
-static void
-set_mem_table(bool own)
-{
-	unsigned char payload[8 + 32];
-	struct vus_wire_mem_region r = {
-		.guest_addr = 0x1000, .user_addr = 0x1000, .size = 0x1000
-	};
-	int fd = own ? fake->device.shm[0].fd : make_memfd(0x1000);
+/* Guest physical addresses where our region may appear. */
+#define HERE UINT64_C(0x100000)
+#define THERE UINT64_C(0x200000)
 
-	memcpy(payload, (const uint32_t[]){ 1, 0 }, 8);
-	memcpy(payload + 8, &r, sizeof(r));
-	fake_ok(fake, VUS_SET_MEM_TABLE, payload, sizeof(payload), &fd, 1);
-	if (!own)
-		fd_closep(&fd);
+/* A memory table of the guest's own memory and, unless 0, region 0 at a and
+ * at b. */
+static void
+set_mem_table(uint64_t a, uint64_t b)
+{
+	unsigned char payload[8 + 3 * 32];
+	uint64_t at[3] = { 0x1000, a, b };
+	uint32_t n = 0;
+	int ram = make_memfd(0x1000), fds[3];
+
+	for (unsigned i = 0; i < ARRAY_LEN(at); i++) {
+		struct vus_wire_mem_region r = {
+			.guest_addr = at[i], .user_addr = at[i], .size = 0x1000
+		};
+
+		if (at[i] == 0)
+			continue;
+		memcpy(payload + 8 + n * 32, &r, sizeof(r));
+		fds[n++] = i == 0 ? ram : fake->device.shm[0].fd;
+	}
+	memcpy(payload, (const uint32_t[]){ n, 0 }, 8);
+	fake_ok(fake, VUS_SET_MEM_TABLE, payload, 8 + n * 32, fds, n);
+	fd_closep(&ram);
+}
+
+/* A start in which the region is mapped, and the front-end says so. */
+static void
+start_and_map(void)
+{
+	fake_start_ring(fake, 0);
+	expect_map(fake, 0);
+	fake_answer(fake, 0);
+}
+
+/* The same, and it appears at HERE. */
+static void
+start_and_map_here(void)
+{
+	set_mem_table(0, 0);
+	start_and_map();
+	set_mem_table(HERE, 0);
+}
+
+static void
+start_again(void)
+{
+	fake_stop_ring(fake, 0);
+	fake_start_ring(fake, 0);
 }
 
 static void
@@ -128,7 +165,7 @@ the_ack_of_enable_does_not_wait_for_the_answer(void **state)
 	(void)state;
 	fake_set_channel(fake);
 	fake_start_ring(fake, 0); /* expects the ack, answers nothing */
-	set_mem_table(false);
+	set_mem_table(0, 0);
 	expect_map(fake, 0);
 	expect_no_map(fake);
 }
@@ -176,7 +213,7 @@ enabling_again_or_another_kick_maps_no_second_time(void **state)
 	fake_ok_state(fake, VUS_SET_VRING_ENABLE, 0, 1);
 	fake_ok_fd(fake, VUS_SET_VRING_KICK, 0, kick);
 	fake_answer(fake, 0);
-	set_mem_table(false);
+	set_mem_table(0, 0);
 	expect_no_map(fake);
 	fd_closep(&kick);
 }
@@ -209,17 +246,183 @@ without_bit_30_the_kick_descriptor_starts(void **state)
 }
 
 static void
-a_region_that_is_in_the_memory_table_is_not_mapped(void **state)
+a_region_in_the_memory_table_that_we_have_not_mapped_is_mapped(void **state)
+{
+	(void)state; /* another device of the same VM has */
+	fake_set_channel(fake);
+	set_mem_table(HERE, 0);
+	fake_start_ring(fake, 0);
+	expect_map(fake, 0);
+}
+
+static void
+a_mapping_that_has_survived_the_stop_is_not_made_again(void **state)
 {
 	(void)state;
 	fake_set_channel(fake);
-	set_mem_table(true);
+	start_and_map_here();
+	for (unsigned i = 0; i < 3; i++) {
+		start_again();
+		expect_no_map(fake);
+		assert_int_equal(fake->s.state.map[0], VUS_MAP_DONE);
+	}
+}
+
+static void
+a_mapping_that_has_left_the_memory_table_is_made_again(void **state)
+{
+	(void)state;
+	fake_set_channel(fake);
+	start_and_map_here();
+	/* Not before the next start. */
+	set_mem_table(0, 0);
+	expect_no_map(fake);
+	start_again();
+	expect_map(fake, 0);
+	/* Nor is it forgotten where it was: it may come back there. */
+	fake_answer(fake, 0);
+	set_mem_table(HERE, 0);
+	start_again();
+	expect_no_map(fake);
+}
+
+static void
+a_region_elsewhere_in_the_memory_table_is_mapped(void **state)
+{
+	(void)state;
+	fake_set_channel(fake);
+	start_and_map_here();
+	/* Ours is gone, and the mapping of another device has come. */
+	set_mem_table(THERE, 0);
+	start_again();
+	expect_map(fake, 0);
+	/* With both it is there. */
+	set_mem_table(HERE, THERE);
+	start_again();
+	expect_no_map(fake);
+}
+
+static void
+a_mapping_beside_that_of_another_device_is_known_by_its_place(void **state)
+{
+	(void)state;
+	fake_set_channel(fake);
+	set_mem_table(THERE, 0);
+	start_and_map();
+	set_mem_table(THERE, HERE);
+	start_again();
+	expect_no_map(fake);
+	set_mem_table(THERE, 0);
+	start_again();
+	expect_map(fake, 0);
+}
+
+static void
+two_new_entries_at_once_tell_nothing(void **state)
+{
+	(void)state;
+	fake_set_channel(fake);
+	set_mem_table(0, 0);
+	start_and_map();
+	set_mem_table(HERE, THERE);
+	start_again();
+	expect_map(fake, 0);
+}
+
+static void
+a_mapping_that_was_refused_is_not_looked_for(void **state)
+{
+	(void)state;
+	fake_set_channel(fake);
+	set_mem_table(0, 0);
 	fake_start_ring(fake, 0);
+	expect_map(fake, 0);
+	fake_answer(fake, 1);
+	set_mem_table(HERE, 0);
+	start_again();
+	expect_map(fake, 0);
+}
+
+static void
+an_answer_that_is_not_read_yet_counts_for_the_table_that_follows(void **state)
+{
+	uint64_t zero = 0;
+
+	(void)state; /* QEMU answers first, and the loop may read it later */
+	fake_set_channel(fake);
+	set_mem_table(0, 0);
+	fake_start_ring(fake, 0);
+	expect_map(fake, 0);
+	peer_send(fake->channel, VUS_BACKEND_SHMEM_MAP,
+	    VUS_VERSION | VUS_FLAG_REPLY, &zero, sizeof(zero), NULL, 0);
+	set_mem_table(HERE, 0);
+	start_again();
 	expect_no_map(fake);
-	/* It left the table while started: not before the next start. */
-	set_mem_table(false);
+}
+
+static void
+a_mapping_that_appears_as_a_slot_is_known_too(void **state)
+{
+	struct vus_wire_single_region slot = { .region = { .guest_addr = HERE,
+						   .user_addr = HERE,
+						   .size = 0x1000 } };
+
+	(void)state;
+	fake_set_channel(fake);
+	start_and_map();
+	fake_ok(fake, VUS_ADD_MEM_REG, &slot, sizeof(slot),
+	    &fake->device.shm[0].fd, 1);
+	start_again();
 	expect_no_map(fake);
-	fake_stop_ring(fake, 0);
+	fake_ok(fake, VUS_REM_MEM_REG, &slot, sizeof(slot), NULL, 0);
+	start_again();
+	expect_map(fake, 0);
+}
+
+static void
+a_table_with_more_of_our_files_than_can_be_noted_tells_nothing(void **state)
+{
+	struct vus_wire_single_region slot = { .region = { .size = 0x1000 } };
+
+	(void)state;
+	fake_set_channel(fake);
+	for (unsigned i = 0; i <= VUS_MEM_TABLE_MAX; i++) {
+		slot.region.guest_addr = THERE + i * 0x1000;
+		slot.region.user_addr = THERE + i * 0x1000;
+		fake_ok(fake, VUS_ADD_MEM_REG, &slot, sizeof(slot),
+		    &fake->device.shm[0].fd, 1);
+	}
+	start_and_map();
+	slot.region.guest_addr = HERE;
+	slot.region.user_addr = HERE;
+	fake_ok(fake, VUS_ADD_MEM_REG, &slot, sizeof(slot),
+	    &fake->device.shm[0].fd, 1);
+	start_again();
+	expect_map(fake, 0);
+}
+
+static void
+another_owner_begins_without_a_mapping(void **state)
+{
+	(void)state; /* device_del and device_add on one connection */
+	fake_set_channel(fake);
+	start_and_map_here();
+	fake_ok(fake, VUS_SET_OWNER, NULL, 0, NULL, 0);
+	set_mem_table(HERE, 0);
+	fake_start_ring(fake, 0);
+	expect_map(fake, 0);
+}
+
+static void
+another_owner_does_not_wait_for_the_mapping_of_the_last(void **state)
+{
+	(void)state;
+	fake_set_channel(fake);
+	set_mem_table(0, 0);
+	start_and_map();
+	fake_ok(fake, VUS_SET_OWNER, NULL, 0, NULL, 0);
+	set_mem_table(0, 0);
+	set_mem_table(HERE, 0);
 	fake_start_ring(fake, 0);
 	expect_map(fake, 0);
 }
@@ -262,7 +465,7 @@ nothing_is_sent_at_a_stop_or_after_it(void **state)
 		assert_false(vus_map_allowed(&fake->s));
 		assert_false(vus_session_backend_wants_write(&fake->s));
 		fake_answer(fake, 0);
-		set_mem_table(false);
+		set_mem_table(0, 0);
 		expect_no_map(fake);
 		fake_set_channel(fake);
 		expect_no_map(fake);
@@ -318,10 +521,7 @@ a_channel_in_place_of_another_gets_nothing_that_is_in_the_table(void **state)
 {
 	(void)state;
 	fake_set_channel(fake);
-	fake_start_ring(fake, 0);
-	expect_map(fake, 0);
-	fake_answer(fake, 0);
-	set_mem_table(true);
+	start_and_map_here();
 	fake_set_channel(fake);
 	expect_no_map(fake);
 }
@@ -439,11 +639,18 @@ a_map_that_waits_for_room_does_not_survive_the_stop(void **state)
 }
 
 static void
-a_map_that_waits_is_dropped_if_the_table_shows_the_region(void **state)
+a_map_that_waits_is_dropped_if_the_mapping_turns_up(void **state)
 {
 	(void)state;
+	fake_set_channel(fake);
+	start_and_map_here();
+	/* It is not in the table when the device starts again ... */
+	set_mem_table(0, 0);
+	fake_stop_ring(fake, 0);
+	fd_closep(&fake->channel);
 	start_without_room();
-	set_mem_table(true);
+	/* ... but is before the map could go out. */
+	set_mem_table(HERE, 0);
 	make_room();
 	expect_no_map(fake);
 }
@@ -456,7 +663,7 @@ a_refused_map_is_one_warning_that_names_the_region(void **state)
 	static const uint64_t values[] = { 1, (uint64_t)-ENOSYS, UINT64_MAX,
 		UINT64_C(1) << 63 };
 
-	(void)state;
+	(void)state; /* nothing was ever mapped */
 	fake_set_channel(fake);
 	for (unsigned i = 0; i < ARRAY_LEN(values); i++) {
 		unsigned warned;
@@ -475,18 +682,27 @@ a_refused_map_is_one_warning_that_names_the_region(void **state)
 }
 
 static void
-a_refusal_of_what_the_table_shows_is_no_warning(void **state)
+a_refusal_of_what_was_mapped_before_is_no_warning(void **state)
 {
-	unsigned warned;
+	unsigned warned, informed;
 
-	(void)state;
+	(void)state; /* crosvm keeps the mapping */
 	fake_set_channel(fake);
-	fake_start_ring(fake, 0);
+	start_and_map();
+	start_again();
 	expect_map(fake, 0);
-	set_mem_table(true);
 	warned = fake->logged[VUS_LOG_WARN];
+	informed = fake->logged[VUS_LOG_INFO];
 	fake_answer(fake, 1);
 	assert_int_equal(fake->logged[VUS_LOG_WARN], warned);
+	assert_int_equal(fake->logged[VUS_LOG_INFO], informed + 1);
+	/* For another device on the connection it is one. */
+	fake_ok(fake, VUS_SET_OWNER, NULL, 0, NULL, 0);
+	fake_start_ring(fake, 0);
+	expect_map(fake, 0);
+	warned = fake->logged[VUS_LOG_WARN];
+	fake_answer(fake, 1);
+	assert_int_equal(fake->logged[VUS_LOG_WARN], warned + 1);
 }
 
 static void
@@ -682,7 +898,25 @@ main(void)
 		MAP_TEST(enabling_again_or_another_kick_maps_no_second_time),
 		MAP_TEST(each_start_maps_again),
 		MAP_TEST(without_bit_30_the_kick_descriptor_starts),
-		MAP_TEST(a_region_that_is_in_the_memory_table_is_not_mapped),
+		MAP_TEST(
+		    a_region_in_the_memory_table_that_we_have_not_mapped_is_mapped),
+		MAP_TEST(
+		    a_mapping_that_has_survived_the_stop_is_not_made_again),
+		MAP_TEST(
+		    a_mapping_that_has_left_the_memory_table_is_made_again),
+		MAP_TEST(a_region_elsewhere_in_the_memory_table_is_mapped),
+		MAP_TEST(
+		    a_mapping_beside_that_of_another_device_is_known_by_its_place),
+		MAP_TEST(two_new_entries_at_once_tell_nothing),
+		MAP_TEST(a_mapping_that_was_refused_is_not_looked_for),
+		MAP_TEST(
+		    an_answer_that_is_not_read_yet_counts_for_the_table_that_follows),
+		MAP_TEST(a_mapping_that_appears_as_a_slot_is_known_too),
+		MAP_TEST(
+		    a_table_with_more_of_our_files_than_can_be_noted_tells_nothing),
+		MAP_TEST(another_owner_begins_without_a_mapping),
+		MAP_TEST(
+		    another_owner_does_not_wait_for_the_mapping_of_the_last),
 		MAP_TEST(without_shmem_nothing_is_ever_sent),
 		MAP_TEST(nothing_is_sent_at_a_stop_or_after_it),
 		MAP_TEST(closing_the_session_sends_nothing),
@@ -700,10 +934,9 @@ main(void)
 		    a_map_that_the_system_refuses_to_send_costs_the_channel),
 		MAP_TEST(a_channel_without_room_gets_the_map_later),
 		MAP_TEST(a_map_that_waits_for_room_does_not_survive_the_stop),
-		MAP_TEST(
-		    a_map_that_waits_is_dropped_if_the_table_shows_the_region),
+		MAP_TEST(a_map_that_waits_is_dropped_if_the_mapping_turns_up),
 		MAP_TEST(a_refused_map_is_one_warning_that_names_the_region),
-		MAP_TEST(a_refusal_of_what_the_table_shows_is_no_warning),
+		MAP_TEST(a_refusal_of_what_was_mapped_before_is_no_warning),
 		MAP_TEST(an_answer_after_the_stop_is_of_no_interest),
 		MAP_TEST(
 		    an_answer_to_an_earlier_start_says_nothing_of_this_one),

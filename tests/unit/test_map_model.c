@@ -5,7 +5,8 @@
  * table, replaces or closes the back-end channel, leaves it full, answers
  * well, badly or not at all, and breaks the protocol, in any order. After
  * each step the model says which SHMEM_MAP must be on the channel, and no
- * other may be.
+ * other may be. Regions appear in the table in two places: there may be
+ * another device in the same VM that has mapped the same file.
  *
  * SEED=n in the environment repeats a run, STEPS=n makes it longer or
  * shorter; a failure prints the seed and the last steps.
@@ -30,10 +31,11 @@
 #define ASK (VUS_VERSION | VUS_FLAG_NEED_REPLY)
 
 /* The regions of the device, and what a memory table may hold: its entry i
- * is of region i, the last one of memory that is none of ours. */
+ * is of region i % REGIONS, the last one of memory that is none of ours. */
 static const unsigned shmids[] = { 0, 3, 255 };
 #define REGIONS 3U
-#define ENTRIES (REGIONS + 1U)
+#define ENTRIES (2 * REGIONS + 1U)
+#define RAM (ENTRIES - 1U)
 
 /* --- the model ----------------------------------------------------------- */
 
@@ -46,8 +48,15 @@ static struct {
 	bool entry[ENTRIES]; /* the memory table */
 	unsigned next;	     /* the region whose turn it is, or REGIONS */
 	bool must[REGIONS];  /* is on the channel, and not looked at yet */
-	unsigned unanswered; /* maps that asked for an answer */
+	unsigned unanswered; /* maps that asked for an answer, oldest first */
+	unsigned char asked[VUS_PENDING_MAX]; /* region, or STALE */
+	/* Where the mapping of a region has appeared: entry, or ENTRIES. One
+	 * that was made and has not appeared yet is awaited. */
+	bool awaited[REGIONS];
+	unsigned where[REGIONS];
 } m;
+
+#define STALE REGIONS /* asked before the device has stopped */
 
 static bool
 has(unsigned feature)
@@ -67,14 +76,16 @@ allowed(void)
 	return ring_runs(0) && has(VUS_F_SHMEM) && m.channel;
 }
 
-/* Regions take their turns in the order of their numbers. One that is in the
- * memory table at its turn is passed over; one for which there is no room
- * waits, and those behind it, too. */
+/* Regions take their turns in the order of their numbers. One whose mapping
+ * is in the memory table at its turn is passed over; one for which there is
+ * no room waits, and those behind it, too. */
 static void
 take_turns(void)
 {
 	for (; m.next < REGIONS; m.next++) {
-		if (m.entry[m.next])
+		unsigned where = m.where[m.next];
+
+		if (where < ENTRIES && m.entry[where])
 			continue;
 		if (m.full)
 			return;
@@ -101,8 +112,36 @@ device_changed(bool was_started)
 
 	if (started && !was_started)
 		begin_turns();
-	else if (!started)
+	else if (!started) {
 		m.next = REGIONS;
+		memset(m.asked, STALE, sizeof(m.asked));
+	}
+}
+
+/* No mapping is known or awaited. */
+static void
+forget_mappings(void)
+{
+	memset(m.awaited, 0, sizeof(m.awaited));
+	for (unsigned i = 0; i < REGIONS; i++)
+		m.where[i] = ENTRIES;
+}
+
+/* The memory table holds now what entry says. A mapping that is awaited has
+ * appeared where one entry is new; of two it is not known which. */
+static void
+table_becomes(const bool *entry)
+{
+	for (unsigned i = 0; i < REGIONS; i++) {
+		bool one = entry[i] && !m.entry[i];
+		bool other = entry[i + REGIONS] && !m.entry[i + REGIONS];
+
+		if (!m.awaited[i] || (!one && !other))
+			continue;
+		m.awaited[i] = false;
+		m.where[i] = one && other ? ENTRIES : one ? i : i + REGIONS;
+	}
+	memcpy(m.entry, entry, sizeof(m.entry));
 }
 
 /* --- chance -------------------------------------------------------------- */
@@ -135,7 +174,7 @@ static unsigned long step;
 static char history[HISTORY][96];
 static unsigned nhistory;
 static bool running;
-static unsigned long nmaps, nstarts, nconnections;
+static unsigned long nmaps, nstarts, nconnections, nsurvived;
 
 static void __attribute__((format(printf, 1, 2))) note(const char *format, ...)
 {
@@ -175,6 +214,7 @@ connect_anew(void)
 	nconnections++;
 	memset(&m, 0, sizeof(m));
 	m.next = REGIONS;
+	forget_mappings();
 	fake_connect(fake);
 	/* Most connections are of a front-end that can do all. */
 	m.protocol = all_protocol_features();
@@ -236,7 +276,8 @@ check_channel(void)
 		assert_int_equal(shmid, shmids[i]);
 		assert_int_equal(need_reply,
 		    has(VUS_F_REPLY_ACK) && m.unanswered < VUS_PENDING_MAX);
-		m.unanswered += need_reply;
+		if (need_reply)
+			m.asked[m.unanswered++] = (unsigned char)i;
 		nmaps++;
 	}
 	assert_false(fake_take_map(fake, &shmid, &need_reply));
@@ -410,8 +451,10 @@ model_reset(bool owner)
 
 	memset(m.kicked, 0, sizeof(m.kicked));
 	memset(m.enabled, 0, sizeof(m.enabled));
-	if (owner)
+	if (owner) {
 		memset(m.entry, 0, sizeof(m.entry));
+		forget_mappings();
+	}
 	device_changed(was);
 }
 
@@ -466,6 +509,7 @@ step_table(void)
 	unsigned char payload[8 + ENTRIES * 32];
 	struct vus_wire_mem_table head = { 0 };
 	bool entry[ENTRIES], bad = pick(10) == 0;
+	unsigned changed = pick(2 * ENTRIES);
 	int fds[ENTRIES], broken[2];
 	enum vus_next next;
 
@@ -474,16 +518,21 @@ step_table(void)
 	for (unsigned i = 0; i < ENTRIES; i++) {
 		struct vus_wire_mem_region r = table_entry(i);
 
-		entry[i] = i == REGIONS || pick(2) == 0;
+		/* Half of the tables differ by one region from the last. */
+		if (changed < ENTRIES)
+			entry[i] = m.entry[i] != (i == changed);
+		else
+			entry[i] = pick(2) == 0;
+		entry[i] = entry[i] || i == RAM;
 		if (!entry[i])
 			continue;
 		memcpy(payload + 8 + head.nregions * 32, &r, sizeof(r));
 		fds[head.nregions++] =
-		    bad && i == REGIONS ? broken[0] : entry_fd[i];
+		    bad && i == RAM ? broken[0] : entry_fd[i];
 	}
 	memcpy(payload, &head, sizeof(head));
-	note("SET_MEM_TABLE %d%d%d%s", entry[0], entry[1], entry[2],
-	    bad ? ", refused" : "");
+	note("SET_MEM_TABLE %d%d%d %d%d%d%s", entry[0], entry[1], entry[2],
+	    entry[3], entry[4], entry[5], bad ? ", refused" : "");
 	next = fake_request(fake, VUS_SET_MEM_TABLE, ASK, payload,
 	    8 + head.nregions * 32, fds, head.nregions);
 	fd_closep(&broken[0]);
@@ -496,7 +545,7 @@ step_table(void)
 	if (has(VUS_F_REPLY_ACK))
 		expect_ack(fake, VUS_SET_MEM_TABLE, !bad);
 	if (!bad)
-		memcpy(m.entry, entry, sizeof(entry));
+		table_becomes(entry);
 	return true;
 }
 
@@ -512,8 +561,13 @@ step_slot(void)
 	request(add ? VUS_ADD_MEM_REG : VUS_REM_MEM_REG, &single,
 	    sizeof(single), add ? entry_fd[i] : -1, good ? GOOD : REFUSED,
 	    &alive);
-	if (alive && good)
-		m.entry[i] = add;
+	if (alive && good) {
+		bool entry[ENTRIES];
+
+		memcpy(entry, m.entry, sizeof(entry));
+		entry[i] = add;
+		table_becomes(entry);
+	}
 	return alive;
 }
 
@@ -538,10 +592,14 @@ step_answer(void)
 	note("answer 0x%" PRIx64 "%s", value, asked ? "" : ", unasked");
 	peer_send(fake->channel, VUS_BACKEND_SHMEM_MAP,
 	    VUS_VERSION | VUS_FLAG_REPLY, &value, sizeof(value), NULL, 0);
-	backend_ready();
-	if (asked)
+	if (asked) {
+		if (m.asked[0] != STALE && value == 0)
+			m.awaited[m.asked[0]] = true;
 		m.unanswered--;
-	else
+		memmove(m.asked, m.asked + 1, sizeof(m.asked) - 1);
+	}
+	backend_ready();
+	if (!asked)
 		expect_channel_lost();
 	return true;
 }
@@ -705,15 +763,19 @@ a_map_goes_out_when_and_only_when_the_invariant_says(void **state)
 			was = false;
 		}
 		nstarts += ring_runs(0) && !was;
+		nsurvived += ring_runs(0) && !was && allowed() &&
+			     m.where[0] < ENTRIES && m.entry[m.where[0]];
 		check_channel();
 	}
 	disconnect();
-	print_message("# %lu steps, %lu connections, %lu starts, %lu maps\n",
-	    step, nconnections, nstarts, nmaps);
+	print_message("# %lu steps, %lu connections, %lu starts, %lu maps, "
+		      "%lu survived\n",
+	    step, nconnections, nstarts, nmaps, nsurvived);
 	/* A run in which nothing happens proves nothing. */
 	if (last >= STEPS) {
 		assert_true(nstarts > last / 100);
 		assert_true(nmaps > last / 100);
+		assert_true(nsurvived > 0);
 	}
 	running = false;
 }
@@ -738,8 +800,9 @@ setup(void **state)
 	for (unsigned i = 0; i < REGIONS; i++) {
 		fake_add_region(fake, shmids[i], i != 1);
 		entry_fd[i] = fake->device.shm[shmids[i]].fd;
+		entry_fd[i + REGIONS] = entry_fd[i];
 	}
-	entry_fd[REGIONS] = make_memfd(0x10000);
+	entry_fd[RAM] = make_memfd(0x10000);
 	vus_session_init(&fake->s, &fake->device, &fake->dialect, &fake->host);
 	fds_idle = count_fds();
 	running = true;
@@ -757,7 +820,7 @@ teardown(void **state)
 			    "#   %s\n", history[(nhistory + i) % HISTORY]);
 	}
 	fd_closep(&spare);
-	fd_closep(&entry_fd[REGIONS]);
+	fd_closep(&entry_fd[RAM]);
 	vus_session_close(&fake->s);
 	fake_free(fake);
 	return fds_after(state);
