@@ -5,6 +5,7 @@ if HAVE_CMOCKA
 UNIT_TESTS = \
 	tests/unit/test_checked \
 	tests/unit/test_channel \
+	tests/unit/test_dirty \
 	tests/unit/test_listener \
 	tests/unit/test_map \
 	tests/unit/test_map_model \
@@ -26,7 +27,8 @@ check_LIBRARIES = tests/unit/libunit.a
 tests_unit_libunit_a_CFLAGS = $(unit_cflags)
 tests_unit_libunit_a_SOURCES = \
 	tests/unit/fake_guest.c tests/unit/fake_guest.h \
-	tests/unit/fake_host.c tests/unit/fake_host.h
+	tests/unit/fake_host.c tests/unit/fake_host.h \
+	tests/unit/fake_ring.c tests/unit/fake_ring.h
 
 tests_unit_test_checked_CFLAGS = $(unit_cflags)
 tests_unit_test_checked_LDADD = $(unit_ldadd)
@@ -35,6 +37,9 @@ tests_unit_test_channel_CFLAGS = $(unit_cflags)
 tests_unit_test_channel_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=sendmsg -Wl,--wrap=recvmsg
 tests_unit_test_channel_LDADD = $(unit_ldadd)
+
+tests_unit_test_dirty_CFLAGS = $(unit_cflags)
+tests_unit_test_dirty_LDADD = $(unit_ldadd)
 
 tests_unit_test_listener_CFLAGS = $(unit_cflags)
 tests_unit_test_listener_SOURCES = tests/unit/test_listener.c \
