@@ -6,6 +6,7 @@ UNIT_TESTS = \
 	tests/unit/test_checked \
 	tests/unit/test_channel \
 	tests/unit/test_dirty \
+	tests/unit/test_inband \
 	tests/unit/test_listener \
 	tests/unit/test_map \
 	tests/unit/test_map_model \
@@ -40,6 +41,9 @@ tests_unit_test_channel_LDADD = $(unit_ldadd)
 
 tests_unit_test_dirty_CFLAGS = $(unit_cflags)
 tests_unit_test_dirty_LDADD = $(unit_ldadd)
+
+tests_unit_test_inband_CFLAGS = $(unit_cflags)
+tests_unit_test_inband_LDADD = $(unit_ldadd)
 
 tests_unit_test_listener_CFLAGS = $(unit_cflags)
 tests_unit_test_listener_SOURCES = tests/unit/test_listener.c \
