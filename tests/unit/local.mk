@@ -17,6 +17,7 @@ UNIT_TESTS = \
 	tests/unit/test_priv \
 	tests/unit/test_region \
 	tests/unit/test_session \
+	tests/unit/test_state \
 	tests/unit/test_virtq
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
@@ -83,6 +84,9 @@ tests_unit_test_region_LDADD = $(unit_ldadd)
 
 tests_unit_test_session_CFLAGS = $(unit_cflags)
 tests_unit_test_session_LDADD = $(unit_ldadd)
+
+tests_unit_test_state_CFLAGS = $(unit_cflags)
+tests_unit_test_state_LDADD = $(unit_ldadd)
 
 tests_unit_test_virtq_CFLAGS = $(unit_cflags)
 tests_unit_test_virtq_LDADD = $(unit_ldadd)
