@@ -265,7 +265,11 @@ packed_catch_up(
 		    desc_area + (size_t)index * RING_DESC + RING_FLAGS,
 		    sizeof(flags));
 		flags = le16toh(flags);
-		if (((flags & FLAG_AVAIL) != 0) != wrap ||
+		/* The list of free entries is made whole first. Then index
+		 * may be of the next round and wrap not yet: there stands an
+		 * entry of any kind. */
+		if (GET(r->free_head) == GET(r->old_free_head) ||
+		    ((flags & FLAG_AVAIL) != 0) != wrap ||
 		    ((flags & FLAG_USED) != 0) == wrap) {
 			SET(r->old_free_head, GET(r->free_head));
 			SET(r->old_used_idx, GET(r->used_idx));
@@ -273,10 +277,11 @@ packed_catch_up(
 			    GET(r->used_wrap_counter));
 		}
 	}
-	head = GET(r->old_free_head);
-	SET(r->free_head, head);
+	/* In this order, or who dies here leaves what looks whole. */
 	SET(r->used_idx, GET(r->old_used_idx));
 	SET(r->used_wrap_counter, GET(r->old_used_wrap_counter));
+	head = GET(r->old_free_head);
+	SET(r->free_head, head);
 	for (unsigned i = 0; i < f->entries && head < f->entries; i++) {
 		SET(r->desc[head].inflight, 0);
 		head = GET(r->desc[head].next);
