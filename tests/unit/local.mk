@@ -7,6 +7,7 @@ UNIT_TESTS = \
 	tests/unit/test_channel \
 	tests/unit/test_dirty \
 	tests/unit/test_inband \
+	tests/unit/test_inflight \
 	tests/unit/test_listener \
 	tests/unit/test_map \
 	tests/unit/test_map_model \
@@ -45,6 +46,9 @@ tests_unit_test_dirty_LDADD = $(unit_ldadd)
 
 tests_unit_test_inband_CFLAGS = $(unit_cflags)
 tests_unit_test_inband_LDADD = $(unit_ldadd)
+
+tests_unit_test_inflight_CFLAGS = $(unit_cflags)
+tests_unit_test_inflight_LDADD = $(unit_ldadd)
 
 tests_unit_test_listener_CFLAGS = $(unit_cflags)
 tests_unit_test_listener_SOURCES = tests/unit/test_listener.c \
