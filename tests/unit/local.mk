@@ -15,6 +15,7 @@ UNIT_TESTS = \
 	tests/unit/test_message \
 	tests/unit/test_options \
 	tests/unit/test_packed \
+	tests/unit/test_pmem \
 	tests/unit/test_priv \
 	tests/unit/test_region \
 	tests/unit/test_session \
@@ -77,6 +78,11 @@ tests_unit_test_options_LDADD = daemon/libshmemd.a $(unit_ldadd)
 
 tests_unit_test_packed_CFLAGS = $(unit_cflags)
 tests_unit_test_packed_LDADD = $(unit_ldadd)
+
+tests_unit_test_pmem_CFLAGS = $(unit_cflags)
+tests_unit_test_pmem_SOURCES = tests/unit/test_pmem.c \
+	daemon/pmem.c daemon/pmem.h
+tests_unit_test_pmem_LDADD = $(unit_ldadd)
 
 tests_unit_test_priv_CFLAGS = $(unit_cflags)
 tests_unit_test_priv_LDADD = daemon/libshmemd.a $(unit_ldadd)
