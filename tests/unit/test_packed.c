@@ -201,6 +201,28 @@ requests_go_round_and_round(void **state)
 }
 
 static void
+an_indirect_table_may_have_1024_entries(void **state)
+{
+	struct desc *table = (struct desc *)(void *)guest_ram(&guest, TABLE);
+
+	(void)state; /* all but the first and the last are empty */
+	memset(table, 0, 1025 * sizeof(*table));
+	table[0] =
+	    (struct desc){ .addr = htole64(GUEST_AT(DATA)), .len = htole32(4) };
+	table[1023] = (struct desc){ .addr = htole64(GUEST_AT(DATA + 8)),
+		.len = htole32(4),
+		.flags = htole16(WRITE) };
+	put(GUEST_AT(TABLE), 1024 * 16, 5, INDIRECT);
+	assert_int_equal(pop(), VUS_POP_CHAIN);
+	assert_int_equal(chain.nread, 1);
+	assert_int_equal(chain.nwrite, 1);
+	vus_virtq_push(&vq, &chain, 4);
+	expect_used(5, 4, 1);
+	put(GUEST_AT(TABLE), 1025 * 16, 6, INDIRECT);
+	expect_bad(6, 1);
+}
+
+static void
 a_ring_of_one_entry_works_by_indirect_tables(void **state)
 {
 	struct desc *table = (struct desc *)(void *)guest_ram(&guest, TABLE);
@@ -452,6 +474,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		PACKED_TEST(an_untouched_ring_is_empty),
 		PACKED_TEST(requests_go_round_and_round),
+		PACKED_TEST(an_indirect_table_may_have_1024_entries),
 		PACKED_TEST(a_ring_of_one_entry_works_by_indirect_tables),
 		PACKED_TEST(two_requests_at_once_are_used_in_their_order),
 		PACKED_TEST(a_descriptor_of_the_last_round_is_not_available),

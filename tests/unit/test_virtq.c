@@ -672,6 +672,29 @@ an_indirect_table_has_whole_entries_up_to_1024(void **state)
 }
 
 static void
+an_indirect_chain_may_have_1024_entries(void **state)
+{
+	(void)state;
+	assert_int_equal(VUS_INDIRECT_MAX, 1024);
+	/* All but the first and the last are empty. */
+	for (unsigned i = 0; i < 1025; i++)
+		driver_desc_at(&driver, TABLE, i, GUEST_AT(0xc0000), 0,
+		    DRIVER_NEXT, i + 1);
+	entry(0, DRIVER_NEXT, 1);
+	entry(1023, DRIVER_WRITE, 0);
+	name_table(0, TABLE, 1024 * 16, 0);
+	driver_offer(&driver, 0);
+	assert_int_equal(pop(), VUS_POP_CHAIN);
+	expect_segs(chain.read, chain.nread, 0xc0000, 8);
+	expect_segs(chain.write, chain.nwrite, 0xc0000 + 1023 * 8, 8);
+	push_head(0);
+	expect_completion(0, 0);
+	/* Also if the chain ends earlier. */
+	name_table(0, TABLE, 1025 * 16, 0);
+	expect_bad(0);
+}
+
+static void
 an_indirect_table_must_lie_in_one_region(void **state)
 {
 	(void)state;
@@ -882,6 +905,7 @@ main(void)
 		VQ_TEST(an_indirect_table_needs_the_feature),
 		VQ_TEST(an_indirect_table_must_not_go_on_or_be_nested),
 		VQ_TEST(an_indirect_table_has_whole_entries_up_to_1024),
+		VQ_TEST(an_indirect_chain_may_have_1024_entries),
 		VQ_TEST(an_indirect_table_must_lie_in_one_region),
 		VQ_TEST(a_next_index_outside_of_an_indirect_table_is_bad),
 		VQ_TEST(a_loop_in_an_indirect_table_is_bad),
