@@ -658,6 +658,89 @@ a_user_range_must_lie_in_one_region(void **state)
 		    cases[i].found);
 }
 
+/* --- by guest physical addresses alone ----------------------------------- */
+
+static void
+by_guest_user_addresses_mean_nothing(void **state)
+{
+	struct vus_wire_mem_region r[3] = { region(0, PAGE, 0),
+		region(1, PAGE, PAGE), region(2, PAGE, 2 * PAGE) };
+	int fds[3] = { file, file, file };
+
+	(void)state;
+	mem->by_guest = true;
+	/* The same one for all, or one that would wrap. */
+	r[0].user_addr = r[1].user_addr = 0;
+	r[2].user_addr = MAX;
+	assert_int_equal(vus_mem_replace(mem, r, fds, 3, &why), 0);
+	r[0] = region(3, PAGE, 3 * PAGE);
+	r[0].user_addr = 0;
+	assert_int_equal(add1(r[0], file), 0);
+	/* Guest addresses still do. */
+	assert_int_equal(add1(r[1], file), -EINVAL);
+	r[1].guest_addr = MAX;
+	assert_int_equal(add1(r[1], file), -EINVAL);
+}
+
+static void
+by_guest_rings_are_found_at_guest_addresses(void **state)
+{
+	struct vus_wire_mem_region r = region(0, 2 * PAGE, PAGE);
+	uint64_t len = 1;
+
+	(void)state;
+	mem->by_guest = true;
+	r.user_addr = 0;
+	assert_int_equal(replace1(r, file), 0);
+	assert_ptr_equal(vus_mem_ring(mem, GUEST, 2 * PAGE),
+	    vus_mem_guest(mem, GUEST, &len));
+	assert_ptr_equal(vus_mem_ring(mem, GUEST + 2 * PAGE - 1, 1),
+	    mem->region[0].map.at + 2 * PAGE - 1);
+	assert_null(vus_mem_ring(mem, GUEST + 1, 2 * PAGE));
+	assert_null(vus_mem_ring(mem, GUEST - 1, 1));
+	assert_null(vus_mem_ring(mem, 0, 1));
+}
+
+static void
+by_guest_removal_looks_at_the_guest_address(void **state)
+{
+	struct vus_wire_mem_region r = region(0, PAGE, 0), other;
+
+	(void)state;
+	mem->by_guest = true;
+	r.user_addr = 0;
+	assert_int_equal(replace1(r, file), 0);
+	other = r;
+	other.guest_addr += PAGE;
+	assert_int_equal(vus_mem_remove(mem, &other), -ENOENT);
+	other = r;
+	other.size += PAGE;
+	assert_int_equal(vus_mem_remove(mem, &other), -ENOENT);
+	r.user_addr = USER;
+	assert_int_equal(vus_mem_remove(mem, &r), 0);
+	assert_int_equal(mem->nregions, 0);
+}
+
+static void
+a_byte_of_ours_has_a_guest_address(void **state)
+{
+	struct vus_wire_mem_region r[2] = { region(0, PAGE, 0),
+		region(1, 2 * PAGE, PAGE) };
+	int fds[2] = { file, file };
+	unsigned char *at;
+
+	(void)state;
+	assert_int_equal(vus_mem_replace(mem, r, fds, 2, &why), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		at = mem->region[i].map.at;
+		assert_int_equal(vus_mem_guest_addr(mem, at), r[i].guest_addr);
+		assert_int_equal(vus_mem_guest_addr(mem, at + r[i].size - 1),
+		    r[i].guest_addr + r[i].size - 1);
+	}
+	assert_int_equal(vus_mem_guest_addr(mem, mem), MAX);
+	assert_int_equal(vus_mem_guest_addr(mem, NULL), MAX);
+}
+
 int
 main(void)
 {
@@ -687,6 +770,10 @@ main(void)
 		MEM_TEST(a_file_is_found_while_a_region_of_it_is_there),
 		MEM_TEST(a_guest_address_is_found_up_to_the_last_byte),
 		MEM_TEST(a_user_range_must_lie_in_one_region),
+		MEM_TEST(by_guest_user_addresses_mean_nothing),
+		MEM_TEST(by_guest_rings_are_found_at_guest_addresses),
+		MEM_TEST(by_guest_removal_looks_at_the_guest_address),
+		MEM_TEST(a_byte_of_ours_has_a_guest_address),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

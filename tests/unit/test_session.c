@@ -1158,6 +1158,104 @@ a_ring_without_size_or_addresses_is_not_served(void **state)
 	assert_true(vus_virtq_ready(&fake->s.ring[0].vq));
 }
 
+/* SET_VRING_ADDR of ring 0 by guest addresses. */
+static void
+set_guest_addr(void)
+{
+	struct vus_wire_vring_addr addr = {
+		.desc = GUEST_AT(driver.desc),
+		.used = GUEST_AT(driver.used),
+		.avail = GUEST_AT(driver.avail),
+	};
+
+	fake_ok(fake, VUS_SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0);
+}
+
+static void
+a_ring_may_be_named_by_guest_addresses(void **state)
+{
+	struct vus_wire_single_region slot = { .region = guest.region[0] };
+
+	(void)state;
+	fake_disconnect(fake);
+	fake->dialect.protocol_features |= VUS_BIT(VUS_F_GPA_ADDRESSES);
+	fake_connect(fake);
+	fake_negotiate(fake, 0);
+	/* Of front-end virtual addresses nothing is known. */
+	guest.region[0].user_addr = guest.region[1].user_addr = 0;
+	start_ring(0);
+	assert_false(vus_virtq_ready(&fake->s.ring[0].vq));
+	set_guest_addr();
+	assert_true(vus_virtq_ready(&fake->s.ring[0].vq));
+	offer(0);
+	assert_int_equal(kick_ring(), VUS_NEXT_WAIT);
+	assert_int_equal(completions(), 1);
+	/* A region is removed by its guest address, whatever else it says. */
+	slot.region.user_addr = 77;
+	fake_ok(fake, VUS_REM_MEM_REG, &slot, sizeof(slot), NULL, 0);
+	assert_int_equal(fake->s.mem.nregions, 1);
+	assert_false(vus_virtq_ready(&fake->s.ring[0].vq));
+	fake_ok(fake, VUS_ADD_MEM_REG, &slot, sizeof(slot), guest.fd, 1);
+	offer(1);
+	assert_int_equal(kick_ring(), VUS_NEXT_WAIT);
+	assert_int_equal(completions(), 1);
+	end_ring();
+}
+
+static void
+without_the_feature_guest_addresses_name_no_ring(void **state)
+{
+	(void)state;
+	start_ring(0);
+	set_guest_addr();
+	assert_false(vus_virtq_ready(&fake->s.ring[0].vq));
+	end_ring();
+}
+
+static void
+a_ring_that_was_reset_begins_with_another_size_elsewhere(void **state)
+{
+	struct vus_wire_vring_addr addr = { .index = 1,
+		.desc = GUEST_USER + 0x10000,
+		.avail = GUEST_USER + 0x20000,
+		.used = GUEST_USER + 0x30000 };
+
+	(void)state; /* VIRTIO_F_RING_RESET: the device goes on */
+	fake_set_channel(fake);
+	start_ring(0);
+	fake_ok_state(fake, VUS_SET_VRING_NUM, 1, NUM);
+	fake_ok(fake, VUS_SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0);
+	fake_start_ring(fake, 1);
+	assert_int_equal(vus_session_work(&fake->s), VUS_NEXT_WAIT);
+	for (unsigned i = 0; i < 3; i++)
+		offer(i);
+	assert_int_equal(kick_ring(), VUS_NEXT_WAIT);
+	assert_int_equal(completions(), 3);
+	/* Ring 0 stops, and nothing of it is left. */
+	assert_int_equal(get_base(0), 3);
+	assert_int_equal(fake->watched_kick[0], -1);
+	end_ring();
+	assert_true(vus_virtq_ready(&fake->s.ring[1].vq));
+	assert_true(fake->watched_kick[1] >= 0);
+	/* It comes back with twice the size, from the beginning. */
+	memset(guest_ram(&guest, 0), 0, 0x10000);
+	driver_init(&driver, &guest, 2 * NUM, 0);
+	driver.desc = 0x40000;
+	fake_ok_state(fake, VUS_SET_VRING_NUM, 0, 2 * NUM);
+	fake_ok_state(fake, VUS_SET_VRING_BASE, 0, 0);
+	set_ring_addr(0);
+	kick = make_eventfd();
+	call = make_eventfd();
+	fake_ok_fd(fake, VUS_SET_VRING_CALL, 0, call);
+	fake_ok_fd(fake, VUS_SET_VRING_KICK, 0, kick);
+	for (unsigned i = 0; i < 2 * NUM; i++)
+		offer(i);
+	assert_true(lives(kick_ring()));
+	assert_int_equal(completions(), 2 * NUM);
+	assert_int_equal(calls(), 1);
+	end_ring();
+}
+
 static void
 event_index_and_indirect_follow_the_features(void **state)
 {
@@ -1451,6 +1549,10 @@ main(void)
 		SESSION_TEST(a_busy_ring_lets_others_have_their_turn),
 		SESSION_TEST(a_ring_outside_of_the_memory_table_waits_for_it),
 		SESSION_TEST(a_ring_without_size_or_addresses_is_not_served),
+		SESSION_TEST(a_ring_may_be_named_by_guest_addresses),
+		SESSION_TEST(without_the_feature_guest_addresses_name_no_ring),
+		SESSION_TEST(
+		    a_ring_that_was_reset_begins_with_another_size_elsewhere),
 		SESSION_TEST(event_index_and_indirect_follow_the_features),
 		SESSION_TEST(a_request_may_come_byte_by_byte),
 		SESSION_TEST(requests_in_one_write_are_answered_in_order),
