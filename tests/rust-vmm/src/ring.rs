@@ -87,8 +87,9 @@ impl Ring {
             .expect("a descriptor's place");
     }
 
-    /// Put the n-th request of a batch into the ring, with a stale answer.
-    fn give(&mut self, memory: &GuestMemoryMmap, n: u16, chain: Chain) {
+    /// Put the n-th request of a batch into the ring, with a stale answer. Its
+    /// head is twice n.
+    pub fn give(&mut self, memory: &GuestMemoryMmap, n: u16, chain: Chain) {
         let request = at(self.buffers, REQUEST_LEN * u64::from(n));
         let answer = at(request, 4);
         let table = at(self.buffers, TABLES + 32 * u64::from(n));
@@ -128,8 +129,8 @@ impl Ring {
             .expect("the available index");
     }
 
-    /// Take the n-th answer of a batch, which must be a success.
-    fn take(&mut self, memory: &GuestMemoryMmap, n: u16) {
+    /// Take the n-th answer of a batch, which must be the next and a success.
+    pub fn take(&mut self, memory: &GuestMemoryMmap, n: u16) {
         let slot = 4 + 8 * u64::from(self.next_used % SIZE);
         // The crate's VirtqUsedElem shows its fields to its own tests only.
         let [id, len]: [u32; 2] = memory
@@ -145,7 +146,8 @@ impl Ring {
         self.next_used = self.next_used.wrapping_add(1);
     }
 
-    fn used_index(&self, memory: &GuestMemoryMmap) -> u16 {
+    /// The used ring's index.
+    pub fn used_index(&self, memory: &GuestMemoryMmap) -> u16 {
         let index = memory
             .load(at(self.base, USED + 2), Ordering::Acquire)
             .expect("the used index");
@@ -168,6 +170,14 @@ impl Ring {
         }
         fence(Ordering::SeqCst);
         kick.write(1).expect("a kick");
+        self.wait(memory, call);
+        for i in 0..n {
+            self.take(memory, i);
+        }
+    }
+
+    /// Wait until as many requests have been used as were given.
+    pub fn wait(&self, memory: &GuestMemoryMmap, call: &EventFd) {
         loop {
             assert!(
                 readable(call.as_raw_fd(), PATIENCE),
@@ -177,11 +187,8 @@ impl Ring {
             );
             call.read().expect("the call's counter");
             if self.used_index(memory) == self.next_avail {
-                break;
+                return;
             }
-        }
-        for i in 0..n {
-            self.take(memory, i);
         }
     }
 }

@@ -30,6 +30,9 @@ const PMEM_F_SHMEM_REGION: u64 = 1;
 const VIRTIO_F_VERSION_1: u64 = 1 << 32;
 const VIRTIO_F_INDIRECT_DESC: u64 = 1 << 28;
 
+/// The bit of SET_VRING_ADDR's flags that has writes to the used ring logged.
+const VRING_F_LOG: u32 = 1;
+
 /// Whether one of `fds` can be read, or was closed by its peer, in time; `None`
 /// waits for ever.
 pub fn any_readable(fds: &[RawFd], timeout: Option<Duration>) -> bool {
@@ -106,17 +109,31 @@ pub struct Vmm {
     pub memory: GuestMemoryMmap,
     /// The driver's ring.
     pub ring: Ring,
-    features: u64,
+    /// Virtio features, for the next SET_FEATURES.
+    pub features: u64,
+    /// Where writes to the used ring are logged, from the next SET_VRING_ADDR on.
+    pub used_log: Option<GuestAddress>,
     kick: EventFd,
     call: EventFd,
 }
 
 impl Vmm {
     /// Connect, and negotiate all that is needed here but `without`.
-    pub fn connect_without(
+    pub fn connect_without(socket: &str, order: Order, without: VhostUserProtocolFeatures) -> Self {
+        Self::connect_and(socket, order, without, VhostUserProtocolFeatures::empty())
+    }
+
+    /// The same as Cloud Hypervisor does it, and `more`.
+    pub fn connect_with(socket: &str, more: VhostUserProtocolFeatures) -> Self {
+        let without = VhostUserProtocolFeatures::empty();
+        Self::connect_and(socket, Order::CloudHypervisor, without, more)
+    }
+
+    fn connect_and(
         socket: &str,
         order: Order,
         mut without: VhostUserProtocolFeatures,
+        more: VhostUserProtocolFeatures,
     ) -> Self {
         let mut frontend = Frontend::connect(socket, 1).expect("a connection");
         if matches!(order, Order::CrateTests) {
@@ -146,7 +163,8 @@ impl Vmm {
             | VhostUserProtocolFeatures::RESET_DEVICE
             | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS
             | VhostUserProtocolFeatures::STATUS
-            | VhostUserProtocolFeatures::SHMEM;
+            | VhostUserProtocolFeatures::SHMEM
+            | more;
         assert!(
             offered.contains(wanted),
             "not offered: {:?}",
@@ -167,6 +185,7 @@ impl Vmm {
             memory,
             ring,
             features,
+            used_log: None,
             kick: EventFd::new(EFD_NONBLOCK).expect("an eventfd"),
             call: EventFd::new(EFD_NONBLOCK).expect("an eventfd"),
         }
@@ -231,33 +250,46 @@ impl Vmm {
     /// The ring's messages but for SET_VRING_ENABLE.
     pub fn prepare_ring(&mut self) {
         self.ring = Self::fresh_ring(&self.memory);
-        let [desc_table_addr, avail_ring_addr, used_ring_addr] = self.ring.addresses().map(|a| {
-            let host = self.memory.get_host_address(a).expect("guest memory");
-            host as u64
-        });
+        self.prepare_used_ring(0);
+    }
+
+    /// The same for a ring that was used before.
+    pub fn prepare_used_ring(&mut self, base: u16) {
         let size = self.ring.size();
         self.frontend.set_vring_num(0, size).expect("SET_VRING_NUM");
+        self.set_vring_addr();
         self.frontend
-            .set_vring_addr(
-                0,
-                &VringConfigData {
-                    queue_max_size: size,
-                    queue_size: size,
-                    flags: 0,
-                    desc_table_addr,
-                    used_ring_addr,
-                    avail_ring_addr,
-                    log_addr: None,
-                },
-            )
-            .expect("SET_VRING_ADDR");
-        self.frontend.set_vring_base(0, 0).expect("SET_VRING_BASE");
+            .set_vring_base(0, base)
+            .expect("SET_VRING_BASE");
         self.frontend
             .set_vring_call(0, &self.call)
             .expect("SET_VRING_CALL");
         self.frontend
             .set_vring_kick(0, &self.kick)
             .expect("SET_VRING_KICK");
+    }
+
+    /// SET_VRING_ADDR.
+    pub fn set_vring_addr(&self) {
+        let [desc_table_addr, avail_ring_addr, used_ring_addr] = self.ring.addresses().map(|a| {
+            let host = self.memory.get_host_address(a).expect("guest memory");
+            host as u64
+        });
+        let size = self.ring.size();
+        self.frontend
+            .set_vring_addr(
+                0,
+                &VringConfigData {
+                    queue_max_size: size,
+                    queue_size: size,
+                    flags: self.used_log.map_or(0, |_| VRING_F_LOG),
+                    desc_table_addr,
+                    used_ring_addr,
+                    avail_ring_addr,
+                    log_addr: self.used_log.map(|address| address.0),
+                },
+            )
+            .expect("SET_VRING_ADDR");
     }
 
     /// SET_VRING_ENABLE 1.
@@ -311,6 +343,11 @@ impl Vmm {
     pub fn flush(&mut self, n: u16, chain: Chain) {
         self.ring
             .flush(&self.memory, &self.kick, &self.call, n, chain);
+    }
+
+    /// Wait until as many requests have been used as were given, without a kick.
+    pub fn wait_used(&self) {
+        self.ring.wait(&self.memory, &self.call);
     }
 
     /// Return when the back-end has dealt with all that it has got, on the
