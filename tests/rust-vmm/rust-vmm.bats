@@ -285,3 +285,95 @@ log_count_is() {
     front_end never-answer 600
     assert_log_count 'SHMEM_MAP done' 0
 }
+
+# --- migration, and another worker ------------------------------------------------------
+
+# bats test_tags=works:rust-vmm:dirty-log
+@test "with LOG_ALL just the pages of the answers and of the used ring are dirty" {
+    start
+    front_end dirty-log
+}
+
+# bats test_tags=works:rust-vmm:inflight
+@test "requests are tracked in the inflight buffer, and none is in flight after GET_VRING_BASE" {
+    start
+    front_end inflight
+}
+
+# bats test_tags=works:rust-vmm:inflight
+@test "what was in flight when the worker died is done once by the next one" {
+    local answer
+    start
+    coproc front_end { exec "$program" inflight-killed "$socket" 3>&-; }
+    local pid=$front_end_PID to=${front_end[1]}
+    read -r -t 10 answer <&"${front_end[0]}"
+    assert_equal "$answer" ready
+    expect_warning 'worker [0-9]+'
+    kill -KILL "$(worker_of 1)"
+    echo killed >&"$to"
+    wait "$pid"
+}
+
+# bats test_tags=works:rust-vmm:device-state
+@test "a device's state is saved, and loaded into another one, which then has just its content" {
+    local state=$BATS_TEST_TMPDIR/state sum file
+    start 64M
+    printf 'at the start' | region_write r 0
+    seq 1 20000 | region_write r 4094
+    printf 'far away' | region_write r $((48 << 20))
+    printf 'the end' | region_write r $(((64 << 20) - 7))
+    sum=$(region_read r 0 $((64 << 20)) | sha256sum)
+    front_end state-save "$state"
+    assert_log_count 'device state saved' 2
+    assert_equal "$(region_read r 0 $((64 << 20)) | sha256sum)" "$sum"
+    # Pages that nobody has written are not in it.
+    (($(stat -c %s "$state") < 1 << 20))
+    stop_daemon
+
+    start 64M
+    file=$(region_file r)
+    # All of this has to go: around and in the same pages, and elsewhere.
+    printf 'other content, and longer' | region_write r 0
+    head -c 300000 /dev/urandom | region_write r 100000
+    printf 'other' | region_write r $((33 << 20))
+    front_end state-load "$state" loaded
+    assert_log 'device state loaded'
+    assert_equal "$(region_read r 0 $((64 << 20)) | sha256sum)" "$sum"
+    # Nor do such pages take up memory now.
+    (($(stat -L -c %b "$file") * 512 < 1 << 20))
+    expect_warning 'SET_DEVICE_STATE_FD refused: the device is not stopped'
+}
+
+@test "a state that is cut off, too long, or of a region of another size is refused" {
+    local state=$BATS_TEST_TMPDIR/state
+    start
+    printf 'something' | region_write r 0
+    expect_warning 'SET_DEVICE_STATE_FD refused: the device is not stopped'
+    front_end state-save "$state"
+
+    head -c -1 "$state" >"$state.short"
+    head -c -4096 "$state" >"$state.shorter"
+    cat "$state" <(echo more) >"$state.long"
+    : >"$state.empty"
+    expect_warning 'device state not loaded: (it ends too early|more than it should be)'
+    front_end state-load "$state.short" refused
+    front_end state-load "$state.shorter" refused
+    front_end state-load "$state.empty" refused
+    front_end state-load "$state.long" refused
+    assert_log_count 'device state not loaded' 4
+    front_end state-load "$state" loaded
+    stop_daemon
+
+    start 8M
+    expect_warning 'device state not loaded: it is of another device, or of regions of other sizes'
+    printf 'kept' | region_write r 0
+    front_end state-load "$state" refused
+    assert_equal "$(region_read r 0 4)" kept
+}
+
+@test "INBAND_NOTIFICATIONS without a channel and acknowledgements end the connection" {
+    expect_warning 'SET_PROTOCOL_FEATURES: INBAND_NOTIFICATIONS without BACKEND_REQ and REPLY_ACK'
+    start
+    front_end inband
+    assert_log_count 'INBAND_NOTIFICATIONS without' 2
+}

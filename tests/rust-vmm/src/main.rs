@@ -10,6 +10,7 @@
 //! waits for answers without a limit, so whoever does not end in time is
 //! aborted with the scenario's name.
 
+mod migrate;
 mod ring;
 mod scenarios;
 mod shmem;

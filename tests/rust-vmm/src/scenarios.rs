@@ -15,6 +15,7 @@ use vhost::vhost_user::{
 use vhost::{VhostBackend, VhostUserMemoryRegionInfo};
 use vm_memory::{ByteValued, GuestAddress};
 
+use crate::migrate;
 use crate::ring::Chain;
 use crate::shmem::{Channel, Default, Refuse, Served, Shmem};
 use crate::vmm::{guest_memory, region_infos, Order, Vmm, PAGE};
@@ -61,6 +62,12 @@ scenarios! {
     "refuse", "ERRNO" => |s, a| refuse(s, &Arc::new(Refuse(number(&a[0]) as i32)));
     "default-handler" => |s, _| refuse(s, &Arc::new(Default));
     "never-answer", "TIMES" => |s, a| never_answer(s, number(&a[0]));
+    "dirty-log" => |s, _| migrate::dirty_log(s);
+    "inflight" => |s, _| migrate::inflight(s);
+    "inflight-killed" => |s, _| migrate::inflight_killed(s);
+    "state-save", "FILE" => |s, a| migrate::state_save(s, &a[0]);
+    "state-load", "FILE", "loaded|refused" => |s, a| migrate::state_load(s, &a[0], &a[1]);
+    "inband" => |s, _| migrate::inband(s);
 }
 
 fn number(text: &str) -> u64 {
@@ -77,7 +84,7 @@ fn order(text: &str) -> Order {
 }
 
 /// The back-end has refused a request by a non-zero acknowledgement.
-fn assert_refused<T>(result: vhost::Result<T>) {
+pub fn assert_refused<T>(result: vhost::Result<T>) {
     let error = result.err().expect("a refusal");
     assert!(
         matches!(
@@ -89,7 +96,7 @@ fn assert_refused<T>(result: vhost::Result<T>) {
 }
 
 /// A device that is activated with a channel to `shmem`, and mapped.
-fn activated(socket: &str) -> (Vmm, Arc<Shmem>, Channel<Shmem>) {
+pub fn activated(socket: &str) -> (Vmm, Arc<Shmem>, Channel<Shmem>) {
     let mut vmm = Vmm::connect(socket);
     let shmem = Shmem::new(vmm.region_size());
     let mut channel = Channel::new(&shmem, true);
