@@ -38,7 +38,7 @@ BATS_TESTS = \
 	tests/strace.bats
 GUEST_TESTS = tests/guest/harness.bats tests/guest/guest.bats \
 	tests/guest/rings.bats tests/guest/devices.bats \
-	tests/guest/clients.bats
+	tests/guest/clients.bats tests/guest/uml.bats
 
 if HAVE_BATS
 TESTS += $(BATS_TESTS)
@@ -85,5 +85,7 @@ EXTRA_DIST += tests/valgrind.bats tests/lint tests/run-all \
 	$(GUEST_TESTS) tests/guest/README.md tests/guest/forky-root \
 	tests/guest/helpers.bash tests/guest/lib.bash \
 	tests/guest/make-initramfs tests/guest/rootfs \
-	tests/guest/shm-bar.c tests/guest/virtio-blk.py \
-	tests/guest/virtio-user.py tests/guest/vm tests/guest/vsock-ask.c
+	tests/guest/shm-bar.c tests/guest/uml-init \
+	tests/guest/virtio-blk.py tests/guest/virtio-user.py \
+	tests/guest/vm tests/guest/vsock-ask.c \
+	tests/guest/without-packed.py
