@@ -300,18 +300,28 @@ log_count_is() {
     front_end inflight
 }
 
-# bats test_tags=works:rust-vmm:inflight
-@test "what was in flight when the worker died is done once by the next one" {
+# kill_worker_of SCENARIO: it says when it is ready, and waits for a line.
+kill_worker_of() {
     local answer
+    expect_warning 'worker [0-9]+ killed by SIGKILL'
     start
-    coproc front_end { exec "$program" inflight-killed "$socket" 3>&-; }
+    coproc front_end { exec "$program" "$1" "$socket" 3>&-; }
     local pid=$front_end_PID to=${front_end[1]}
     read -r -t 10 answer <&"${front_end[0]}"
     assert_equal "$answer" ready
-    expect_warning 'worker [0-9]+'
     kill -KILL "$(worker_of 1)"
     echo killed >&"$to"
     wait "$pid"
+}
+
+# bats test_tags=works:rust-vmm:inflight
+@test "what was in flight when the worker died is done once by the next one" {
+    kill_worker_of inflight-killed
+}
+
+# bats test_tags=works:rust-vmm:inflight,works:rust-vmm:packed
+@test "what was in flight in a packed ring when the worker died is done once by the next one" {
+    kill_worker_of packed-inflight-killed
 }
 
 # bats test_tags=works:rust-vmm:device-state

@@ -11,6 +11,7 @@
 //! aborted with the scenario's name.
 
 mod migrate;
+mod packed;
 mod ring;
 mod scenarios;
 mod shmem;

@@ -234,7 +234,8 @@ impl Inflight {
     }
 }
 
-fn connect_inflight(socket: &str) -> Vmm {
+/// Connect, with requests in flight tracked.
+pub fn connect_inflight(socket: &str) -> Vmm {
     Vmm::connect_with(
         socket,
         VhostUserProtocolFeatures::INFLIGHT_SHMFD

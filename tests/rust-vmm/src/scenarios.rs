@@ -16,6 +16,7 @@ use vhost::{VhostBackend, VhostUserMemoryRegionInfo};
 use vm_memory::{ByteValued, GuestAddress};
 
 use crate::migrate;
+use crate::packed;
 use crate::ring::Chain;
 use crate::shmem::{Channel, Default, Refuse, Served, Shmem};
 use crate::vmm::{guest_memory, region_infos, Order, Vmm, PAGE};
@@ -65,6 +66,7 @@ scenarios! {
     "dirty-log" => |s, _| migrate::dirty_log(s);
     "inflight" => |s, _| migrate::inflight(s);
     "inflight-killed" => |s, _| migrate::inflight_killed(s);
+    "packed-inflight-killed" => |s, _| packed::inflight_killed(s);
     "state-save", "FILE" => |s, a| migrate::state_save(s, &a[0]);
     "state-load", "FILE", "loaded|refused" => |s, a| migrate::state_load(s, &a[0], &a[1]);
     "inband" => |s, _| migrate::inband(s);
