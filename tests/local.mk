@@ -27,6 +27,7 @@ BATS_TESTS = \
 	tests/confinement.bats \
 	tests/dialects.bats \
 	tests/hostile.bats \
+	tests/inband.bats \
 	tests/lifecycle.bats \
 	tests/manual.bats \
 	tests/map.bats \
