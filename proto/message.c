@@ -173,6 +173,8 @@ on_set_owner(struct vus_session *s, struct vus_msg *msg)
 	 */
 	vus_session_reset_device(s);
 	vus_mem_clear(&s->mem);
+	vus_dirty_close(&s->dirty);
+	fd_closep(&s->dirty_fd);
 	vus_map_forget(s);
 	return DONE;
 }
@@ -621,7 +623,7 @@ static enum verdict
 on_set_log_fd(struct vus_session *s, struct vus_msg *msg)
 {
 	enum verdict verdict;
-	int fd;
+	int fd = -1;
 
 	verdict = take_event_fd(s, msg, &fd);
 	if (verdict != DONE)
@@ -718,6 +720,9 @@ on_set_device_state_fd(struct vus_session *s, struct vus_msg *msg)
 	struct vus_wire_transfer transfer;
 	const char *why = "no such direction or phase";
 
+	/* What CHECK_DEVICE_STATE says is about this one. */
+	if (!vus_state_active(&s->transfer))
+		vus_state_init(s);
 	memcpy(&transfer, msg->payload, sizeof(transfer));
 	if (transfer.direction <= VUS_TRANSFER_LOAD &&
 	    transfer.phase == VUS_TRANSFER_STOPPED)

@@ -642,5 +642,5 @@ packed_survives() {
 @test "with GPA_ADDRESSES rings are named by guest addresses, and user addresses are not looked at" {
     start_daemon
     run -0 vuctl negotiate gpa=yes start expect-map flush mem-table regions=3 flush stop
-    run -0 vuctl packed negotiate gpa=yes start expect-map flush n=3 stop
+    run -0 vuctl packed negotiate gpa=yes start expect-map flush count=3 stop
 }
