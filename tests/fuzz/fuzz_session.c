@@ -198,7 +198,8 @@ check_seg(const struct vus_seg *seg)
 	fuzz_fail("a piece lies outside of guest memory");
 }
 
-/* The device echoes what it reads, and writes where the guest says. */
+/* The device writes what it reads to where the guest says, inverted: so that
+ * memory that nobody has written changes, too. */
 static uint32_t
 serve(struct vus_session *s, unsigned ring, const struct vus_chain *chain)
 {
@@ -217,6 +218,8 @@ serve(struct vus_session *s, unsigned ring, const struct vus_chain *chain)
 	    "a call that does not return");
 	run.regions_changed = true; /* it may be in the memory table */
 	n = vus_chain_read(chain, bytes, sizeof(bytes));
+	for (size_t i = 0; i < n; i++)
+		bytes[i] = (unsigned char)~bytes[i];
 	return (uint32_t)vus_chain_write(chain, bytes, n);
 }
 
@@ -414,30 +417,35 @@ page_is(unsigned shmid, uint64_t i, const unsigned char *bytes)
 		   bytes == NULL ? zeros : bytes, RECORD) == 0;
 }
 
-/* Read what has gone through a pipe, by the words of state.h. Returns NULL or
- * what is wrong. If it is right the regions have to be the same. */
+static const char too_short[] = "its end";
+
+/* Read the len bytes that have gone through a pipe, by the words of state.h.
+ * Returns NULL or what is wrong. If it is right the regions have to be the
+ * same. */
 static const char *
-decode(bool compare)
+decode(size_t len, bool compare)
 {
 	unsigned char header[RECORD];
-	const unsigned char *at = stream, *end = stream + run.stream;
+	const unsigned char *at = stream, *end = stream + len;
 	uint64_t next = 0; /* shmid and page that may come now */
 	bool over = false;
 
 	put_header(header);
-	if (run.stream < RECORD || memcmp(at, header, RECORD) != 0)
-		return "the header";
+	if (len < RECORD)
+		return too_short;
+	if (memcmp(at, header, RECORD) != 0)
+		return "its header";
 	at += RECORD;
 	while (!over) {
 		struct piece p;
 		uint64_t place;
 
 		if ((size_t)(end - at) < RECORD)
-			return "the end";
+			return too_short;
 		memcpy(&p, at, sizeof(p));
 		at += RECORD;
 		if (p.magic != MAGIC)
-			return "no record";
+			return "a record";
 		over = p.present == 0;
 		if (over) {
 			p.shmid = VUS_SHMEM_MAX;
@@ -445,17 +453,20 @@ decode(bool compare)
 		}
 		if (p.shmid > VUS_SHMEM_MAX || p.offset % RECORD != 0 ||
 		    (!over && p.offset >= run.device.shm[p.shmid].size))
-			return "the place";
+			return "a place";
+		for (unsigned i = 0; i < 64 && !over; i++)
+			if ((p.present & VUS_BIT(i)) &&
+			    p.offset + (uint64_t)i * RECORD >=
+				run.device.shm[p.shmid].size)
+				return "pages";
 		place = p.shmid * REGION_PAGES + p.offset / RECORD;
 		if (place < next)
-			return "the order";
+			return "order";
 		for (unsigned i = 0; i < 64; i++) {
 			if (!(p.present & VUS_BIT(i)))
 				continue;
-			if (p.offset + (uint64_t)i * RECORD >=
-				run.device.shm[p.shmid].size ||
-			    (size_t)(end - at) < RECORD)
-				return "the pages";
+			if ((size_t)(end - at) < RECORD)
+				return too_short;
 			for (; compare && next < place + i; next++)
 				FUZZ_CHECK(
 				    region_of(
@@ -478,7 +489,7 @@ decode(bool compare)
 					   next % REGION_PAGES, NULL),
 			    "page %u is not zero", (unsigned)next);
 	}
-	return at == end ? NULL : "more";
+	return at == end ? NULL : "an end";
 }
 
 /* Whether regions are files of their own. */
@@ -525,8 +536,8 @@ move_state(size_t len)
 		close_pipe();
 		if (run.s.transfer.phase == VUS_TRANSFER_DONE &&
 		    run.pipe_used) {
-			const char *why =
-			    decode(!run.regions_changed && regions_apart());
+			const char *why = decode(run.stream,
+			    !run.regions_changed && regions_apart());
 
 			FUZZ_CHECK(why == NULL, "a state without %s", why);
 		}
@@ -542,13 +553,17 @@ loaded(void)
 	bool whole = run.pipe < 0 && run.pipe_end && run.streamed == run.stream;
 	const char *why;
 
-	/* The pipe of another message, or a state that was cut. */
-	if (!whole || !run.pipe_used || run.stream == sizeof(stream))
+	/* The pipe of another message, or more than is kept of it. */
+	if (!run.pipe_used || run.stream == sizeof(stream))
 		return;
-	why = decode(done && !run.regions_changed && regions_apart());
-	FUZZ_CHECK(!done || why == NULL, "a state was loaded: %s", why);
-	FUZZ_CHECK(done || why != NULL || run.cancelled,
-	    "a state that is right was not loaded");
+	why = decode(run.streamed,
+	    done && whole && !run.regions_changed && regions_apart());
+	FUZZ_CHECK(!done || why == NULL, "a state was loaded without %s", why);
+	if (done || run.cancelled)
+		return;
+	FUZZ_CHECK(!whole || why != NULL, "a state that is right was refused");
+	FUZZ_CHECK(run.pipe < 0 || (why != NULL && why != too_short),
+	    "a state was given up ahead of its end");
 }
 
 static unsigned long long
