@@ -1307,7 +1307,7 @@ op_state(void)
 		run.pipe_end = true;
 		break;
 	case 2:
-		(void)move_state(fuzz_u8(&run.in) * 64U);
+		(void)move_state((size_t)fuzz_u8(&run.in) * 64);
 		break;
 	default:
 		run.reads_state = !run.reads_state;

@@ -136,7 +136,7 @@ poke(uint64_t at, const void *bytes, size_t len)
 static void
 poke_inflight(size_t at, const void *bytes, size_t len)
 {
-	if (run.vq.inflight.region == NULL)
+	if (run.vq.inflight.region == NULL || run.inflight_size == 0)
 		return;
 	at %= run.inflight_size;
 	if (len > run.inflight_size - at)
