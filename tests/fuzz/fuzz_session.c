@@ -132,6 +132,7 @@ static struct run {
 	int pipe;
 	bool pipe_load, pipe_end; /* end: close it when all is written */
 	bool pipe_used;		  /* the last transfer was by this pipe */
+	unsigned transfers;	  /* begun so far */
 	bool reads_state;
 	size_t stream, streamed;	 /* bytes; of which written */
 	bool cancelled, regions_changed; /* since it began */
@@ -172,9 +173,11 @@ host_watch(void *ctx, enum vus_watch what, unsigned ring, int fd)
 	FUZZ_CHECK(ctx == &run, "the host's context");
 	run.watches++;
 	if (fd >= 0 &&
-	    (what == VUS_WATCH_STATE_IN || what == VUS_WATCH_STATE_OUT))
+	    (what == VUS_WATCH_STATE_IN || what == VUS_WATCH_STATE_OUT)) {
+		run.transfers++;
 		run.pipe_used = run.pipe >= 0 &&
 				stat_of(fd).st_ino == stat_of(run.pipe).st_ino;
+	}
 	model_watch(what, ring, fd);
 }
 
@@ -606,11 +609,13 @@ state_fd(void)
 	} while (0)
 
 static bool was_loading;
+static unsigned had_begun;
 
 static void
 before_call(void)
 {
 	was_loading = model_watched(VUS_WATCH_STATE_IN, 0) >= 0;
+	had_begun = run.transfers;
 	shadow_before();
 }
 
@@ -620,7 +625,8 @@ after_call(void)
 	uint64_t value;
 
 	shadow_after();
-	if (was_loading && run.lives &&
+	/* A message that had to wait for the end may have begun another. */
+	if (was_loading && run.lives && run.transfers == had_begun &&
 	    model_watched(VUS_WATCH_STATE_IN, 0) < 0 && run.served == 0)
 		loaded();
 	if (model_checked(&value) && value == 0 && run.lives)
