@@ -629,7 +629,8 @@ after_call(void)
 	if (was_loading && run.lives && run.transfers == had_begun &&
 	    model_watched(VUS_WATCH_STATE_IN, 0) < 0 && run.served == 0)
 		loaded();
-	if (model_checked(&value) && value == 0 && run.lives)
+	if (model_checked(&value) && value == 0 && run.lives &&
+	    run.transfers == had_begun)
 		FUZZ_CHECK(run.s.transfer.phase == VUS_TRANSFER_DONE,
 		    "a state that is not over was said to be");
 }
