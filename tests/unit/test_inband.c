@@ -488,6 +488,30 @@ a_call_waits_for_room_in_the_channel(void **state)
 }
 
 static void
+an_error_waits_behind_a_call_that_waits(void **state)
+{
+	char junk[4096];
+	struct peer_msg msg;
+
+	(void)state;
+	start();
+	full_channel();
+	request();
+	break_ring();
+	assert_true(vus_session_backend_wants_write(&fake->s));
+	while (read(fake->channel, junk, sizeof(junk)) > 0)
+		continue;
+	assert_true(lives(vus_session_backend_ready(&fake->s)));
+	assert_true(peer_recv(fake->channel, &msg));
+	assert_int_equal(msg.head.request, VUS_BACKEND_VRING_CALL);
+	expect_message(VUS_BACKEND_VRING_ERR, 0);
+	assert_false(vus_session_backend_wants_write(&fake->s));
+	answer_call();
+	answer(VUS_BACKEND_VRING_ERR, 0);
+	assert_true(fake->watched_backend >= 0);
+}
+
+static void
 a_call_waits_while_too_many_answers_are_due(void **state)
 {
 	bool need_reply;
@@ -588,6 +612,7 @@ main(void)
 		INBAND_TEST(
 		    a_broken_ring_is_told_by_its_descriptor_or_not_at_all),
 		INBAND_TEST(a_call_waits_for_room_in_the_channel),
+		INBAND_TEST(an_error_waits_behind_a_call_that_waits),
 		INBAND_TEST(a_call_waits_while_too_many_answers_are_due),
 		INBAND_TEST(a_call_that_was_due_goes_to_the_new_channel),
 		INBAND_TEST(

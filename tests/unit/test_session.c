@@ -452,6 +452,25 @@ a_part_of_the_configuration_is_read_up_to_its_end(void **state)
 }
 
 static void
+a_front_end_that_asks_for_more_configuration_is_doubted_once(void **state)
+{
+	unsigned informed = fake->logged[VUS_LOG_INFO];
+	unsigned char reply[12 + 60];
+
+	(void)state; /* it gets what it asks for */
+	fake->type.config_size = 16;
+	for (unsigned i = 0; i < 3; i++) {
+		static const uint32_t sizes[] = { 16, 17, 60 };
+
+		assert_int_equal(config(VUS_GET_CONFIG, 0, sizes[i], sizes[i]),
+		    VUS_NEXT_WAIT);
+		expect_reply(fake, VUS_GET_CONFIG, reply, 12 + sizes[i]);
+		assert_int_equal(
+		    fake->logged[VUS_LOG_INFO], informed + (i == 0 ? 0 : 1));
+	}
+}
+
+static void
 writing_the_configuration_changes_nothing(void **state)
 {
 	(void)state;
@@ -1511,6 +1530,8 @@ main(void)
 		SESSION_TEST(shmem_may_have_another_number_on_the_wire),
 		SESSION_TEST(sizes_may_be_cut_behind_the_last_that_is_used),
 		SESSION_TEST(a_part_of_the_configuration_is_read_up_to_its_end),
+		SESSION_TEST(
+		    a_front_end_that_asks_for_more_configuration_is_doubted_once),
 		SESSION_TEST(writing_the_configuration_changes_nothing),
 		SESSION_TEST(
 		    the_memory_table_must_agree_with_its_size_and_descriptors),
