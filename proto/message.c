@@ -517,6 +517,7 @@ take_event_fd(struct vus_session *s, struct vus_msg *msg, int *fd)
 	struct stat st;
 	int flags;
 
+	*fd = -1;
 	flags = fcntl(msg->fds[0], F_GETFL);
 	if (flags < 0 || fstat(msg->fds[0], &st) < 0)
 		return refuse(s, "%s", strerror(errno));
