@@ -573,6 +573,36 @@ a_channel_that_ends_with_a_call_outstanding_costs_no_more(void **state)
 }
 
 static void
+an_error_outstanding_on_the_old_channel_does_not_hold_up_the_new_one(
+    void **state)
+{
+	(void)state;
+	start();
+	break_ring();
+	expect_message(VUS_BACKEND_VRING_ERR, 0);
+	fake_set_channel(fake);
+	fake_stop_ring(fake, 0);
+	start();
+	break_ring();
+	expect_message(VUS_BACKEND_VRING_ERR, 0);
+}
+
+static void
+an_error_that_is_due_does_not_survive_a_reset(void **state)
+{
+	(void)state;
+	start();
+	break_ring();
+	expect_message(VUS_BACKEND_VRING_ERR, 0);
+	fake_stop_ring(fake, 0);
+	start();
+	break_ring();
+	fake_ok(fake, VUS_RESET_DEVICE, NULL, 0, NULL, 0);
+	answer(VUS_BACKEND_VRING_ERR, 0);
+	expect_nothing();
+}
+
+static void
 a_channel_that_is_gone_costs_the_call(void **state)
 {
 	(void)state;
@@ -617,6 +647,9 @@ main(void)
 		INBAND_TEST(a_call_that_was_due_goes_to_the_new_channel),
 		INBAND_TEST(
 		    a_channel_that_ends_with_a_call_outstanding_costs_no_more),
+		INBAND_TEST(
+		    an_error_outstanding_on_the_old_channel_does_not_hold_up_the_new_one),
+		INBAND_TEST(an_error_that_is_due_does_not_survive_a_reset),
 		INBAND_TEST(a_channel_that_is_gone_costs_the_call),
 	};
 

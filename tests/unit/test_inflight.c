@@ -686,8 +686,8 @@ a_request_is_noted_while_it_is_served(void **state)
 
 	(void)state;
 	begin(false, 0, "");
-	offer_all("12");
-	for (unsigned i = 0; i < 2; i++) {
+	offer_all("121");
+	for (unsigned i = 0; i < 3; i++) {
 		assert_int_equal(
 		    vus_virtq_pop(&vq, mem, &chain, &why), VUS_POP_CHAIN);
 		assert_int_equal(split_buffer()->desc[2 * i].inflight, 1);
@@ -696,6 +696,8 @@ a_request_is_noted_while_it_is_served(void **state)
 		assert_int_equal(split_buffer()->desc[2 * i].inflight, 0);
 		assert_int_equal(split_buffer()->used_idx, i + 1);
 		assert_int_equal(split_buffer()->last_batch_head, 2 * i);
+		assert_int_equal(
+		    split_buffer()->desc[2 * i].next, i == 0 ? 0 : 2 * (i - 1));
 	}
 	begin(true, 0, "");
 	offer_all("2");
@@ -759,7 +761,9 @@ static void
 packed_requests_are_done_again_in_order_with_all_their_descriptors(void **state)
 {
 	struct packed_region *p = packed_buffer();
+	bool free_entry[PACKED_NUM] = { false };
 	struct vus_chain chain[3];
+	unsigned at;
 	const char *why;
 
 	(void)state; /* another back-end has taken three and completed none */
@@ -791,6 +795,14 @@ packed_requests_are_done_again_in_order_with_all_their_descriptors(void **state)
 	assert_int_equal(p->desc[0].inflight, 0);
 	expect_all_done(0);
 	/* And the list of free entries is whole. */
+	at = p->free_head;
+	for (unsigned i = 0; i < PACKED_NUM; i++) {
+		assert_true(at < PACKED_NUM);
+		assert_false(free_entry[at]);
+		free_entry[at] = true;
+		at = p->desc[at].next;
+	}
+	assert_int_equal(at, PACKED_NUM);
 	forget_done();
 	offer_all("2222");
 	serve();
@@ -882,6 +894,33 @@ a_request_without_an_end_breaks_the_ring(void **state)
 	p->desc[1].flags |= DRIVER_NEXT;
 	assert_null(start());
 	assert_int_equal(vus_virtq_pop(&vq, mem, &chain, &why), VUS_POP_BROKEN);
+}
+
+static void
+a_request_that_the_ring_does_not_have_is_left_out(void **state)
+{
+	struct split_region *s = split_buffer();
+	struct vus_chain chain;
+	const char *why;
+
+	(void)state; /* the buffer has twice the entries of the ring */
+	begin(false, 0, "");
+	driver_init(&driver.split, &guest, NUM / 2, 0);
+	s->desc[NUM / 2].inflight = 1;
+	s->desc[NUM / 2 - 1].inflight = 1;
+	s->desc[NUM / 2 - 1].counter = 1;
+	driver_desc(&driver.split, NUM / 2 - 1, GUEST_AT(DATA), 4, 2, 0);
+	vus_virtq_unresolve(&vq);
+	vq.num = NUM / 2;
+	assert_null(vus_virtq_resolve(
+	    &vq, mem, GUEST_USER, GUEST_USER + 0x80000, GUEST_USER + 0xa0000));
+	driver_set_avail(&driver.split, vq.next);
+	for (unsigned i = 0; i < 2; i++)
+		if (vus_virtq_pop(&vq, mem, &chain, &why) == VUS_POP_CHAIN) {
+			assert_int_equal(chain.id, NUM / 2 - 1);
+			vus_virtq_push(&vq, &chain, 4);
+		}
+	assert_int_equal(vus_virtq_pop(&vq, mem, &chain, &why), VUS_POP_EMPTY);
 }
 
 static uint64_t chance = 88172645463325252U;
@@ -1399,6 +1438,8 @@ main(void)
 		INFLIGHT_TEST(
 		    a_packed_position_outside_of_the_ring_is_not_served),
 		INFLIGHT_TEST(a_request_without_an_end_breaks_the_ring),
+		INFLIGHT_TEST(
+		    a_request_that_the_ring_does_not_have_is_left_out),
 		INFLIGHT_TEST(chance_does_no_harm),
 		SESSION_TEST(a_buffer_is_as_large_as_its_rings_need),
 		SESSION_TEST(a_buffer_that_cannot_be_had_ends_the_connection),

@@ -817,6 +817,8 @@ records_that_cannot_be_fail(void **state)
 		/* Not a page of it. */
 		{ 0, 1, 1, false },
 		{ 0, PAGE - 1, 1, false },
+		{ 3, 1, 1, false },
+		{ 3, 5 * PAGE + PAGE / 2, 1, false },
 		{ 0, PAGE, 1, false },
 		{ 3, 700 * PAGE, 1, false },
 		{ 3, UINT64_MAX & ~(PAGE - 1), 1, false },
@@ -848,6 +850,9 @@ records_that_cannot_be_fail(void **state)
 			    0);
 		else
 			expect_failure(s.bytes, (size_t)(at - s.bytes));
+		/* Nothing is looked up by such a number. */
+		if (cases[i].shmid >= VUS_SHMEM_MAX)
+			assert_non_null(strstr(dst->last, "no region"));
 	}
 	free(s.bytes);
 }
