@@ -20,7 +20,9 @@
 /* Pages that are looked at, or records that are moved, in one go. */
 #define SHARE 256U
 
-#define MAGIC UINT64_C(0x454d5241534b5600) /* tells that it is ours */
+/* What a record is. */
+#define MAGIC_HEADER UINT64_C(0x454d5241534b5600)
+#define MAGIC_PIECE UINT64_C(0x454d5241534b5601)
 #define FORMAT 1U
 
 struct header {
@@ -31,7 +33,8 @@ struct header {
 };
 static_assert(sizeof(struct header) <= PAGE, "one record");
 
-/* present 0: the end. Else bit i is page i from offset. */
+/* Bit i of present is page i from offset. The end has none, and names the
+ * place behind all regions. */
 struct piece {
 	uint64_t magic;
 	uint64_t shmid;
@@ -47,7 +50,7 @@ static void
 put_header(const struct vus_device *device, unsigned char *record)
 {
 	struct header header = {
-		.magic = htole64(MAGIC),
+		.magic = htole64(MAGIC_HEADER),
 		.version = htole64(FORMAT),
 	};
 
@@ -63,7 +66,7 @@ static void
 put_piece(const struct vus_place *at, uint64_t present, unsigned char *record)
 {
 	struct piece piece = {
-		.magic = htole64(MAGIC),
+		.magic = htole64(MAGIC_PIECE),
 		.shmid = htole64(at->shmid),
 		.offset = htole64(at->offset),
 		.present = htole64(present),
@@ -196,6 +199,7 @@ find_piece(struct vus_session *s)
 
 	for (unsigned looked = 0; looked < SHARE && !behind_all(&t->at);) {
 		unsigned n = pages_in_piece(s->device, &t->at);
+
 		t->present = 0;
 		for (unsigned i = 0; i < n; i++) {
 			if (!read_page(s->device, &t->at, i, t->page))
@@ -299,9 +303,11 @@ take_piece(struct vus_session *s, const unsigned char *record)
 	unsigned n;
 
 	memcpy(&piece, record, sizeof(piece));
-	if (le64toh(piece.magic) != MAGIC)
+	if (le64toh(piece.magic) != MAGIC_PIECE)
 		return "a record that is none";
 	if (piece.present == 0) {
+		if (le64toh(piece.shmid) != VUS_SHMEM_MAX || piece.offset != 0)
+			return "an end that is none";
 		t->clear_to = (struct vus_place){ VUS_SHMEM_MAX, 0 };
 		t->ended = true;
 		t->phase = VUS_TRANSFER_CLEAR;
