@@ -63,7 +63,6 @@ teardown() {
 }
 
 @test "descriptors of another kind are refused" {
-    # Some of these are not refused yet: see what tests/hostile has to do.
     hostile fd-kind
 }
 
@@ -132,6 +131,16 @@ teardown() {
 
 @test "a ring that changes while it is read costs nothing but itself" {
     hostile racing-ring
+}
+
+# --- migration ------------------------------------------------------------------
+
+@test "inflight buffers may hold anything, and cost a ring at most" {
+    hostile inflight
+}
+
+@test "device states that no device had are refused, and those that do not end wait" {
+    hostile device-state
 }
 
 # --- the back-end channel ---------------------------------------------------------
