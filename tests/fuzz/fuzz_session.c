@@ -383,11 +383,12 @@ struct piece {
 	uint64_t magic, shmid, offset, present;
 };
 #define MAGIC UINT64_C(0x454d5241534b5600)
+#define MAGIC_HEADER UINT64_C(0x454d5241534b5601)
 
 static void
 put_header(unsigned char *record)
 {
-	uint64_t magic = MAGIC, version = 1;
+	uint64_t magic = MAGIC_HEADER, version = 1;
 
 	memset(record, 0, RECORD);
 	memcpy(record, &magic, 8);
@@ -450,10 +451,8 @@ decode(size_t len, bool compare)
 		if (p.magic != MAGIC)
 			return "a record";
 		over = p.present == 0;
-		if (over) {
-			p.shmid = VUS_SHMEM_MAX;
-			p.offset = 0;
-		}
+		if (over && (p.shmid != VUS_SHMEM_MAX || p.offset != 0))
+			return "an end";
 		if (p.shmid > VUS_SHMEM_MAX || p.offset % RECORD != 0 ||
 		    (!over && p.offset >= run.device.shm[p.shmid].size))
 			return "a place";
@@ -1281,7 +1280,8 @@ op_record(void)
 			add_record(record);
 		}
 		break;
-	case 1: /* the end */
+	case 1: /* the end, mostly */
+		p.shmid = how == 0xff ? 0 : VUS_SHMEM_MAX;
 		memcpy(record, &p, sizeof(p));
 		add_record(record);
 		run.pipe_end = (how & 4) == 0;
