@@ -593,6 +593,7 @@ carry_out(const struct message *msg, uint32_t request, bool *malformed,
 	case VUS_SET_OWNER:
 		reset();
 		m.view.nregions = 0;
+		m.view.log_size = 0;
 		memset(m.awaited, 0, sizeof(m.awaited));
 		memset(m.placed, 0, sizeof(m.placed));
 		return true;
@@ -821,6 +822,8 @@ file_of(int fd)
 {
 	struct model_file file = { .use = USE_NONE };
 	struct stat st;
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
 	int flags = fcntl(fd, F_GETFL);
 
 	if (fstat(fd, &st) < 0)
@@ -830,7 +833,10 @@ file_of(int fd)
 	file.size = (uint64_t)st.st_size;
 	file.mappable = S_ISREG(st.st_mode) && !(flags & O_PATH) &&
 			(flags & O_ACCMODE) == O_RDWR;
-	if (S_ISSOCK(st.st_mode))
+	/* One end of a pair: the other has no name. */
+	if (S_ISSOCK(st.st_mode) &&
+	    getpeername(fd, (struct sockaddr *)&peer, &len) == 0 &&
+	    len == sizeof(sa_family_t))
 		file.use = USE_SOCKET;
 	else if (S_ISREG(st.st_mode))
 		file.use = USE_FILE;
