@@ -773,7 +773,7 @@ vus_dispatch_check(struct vus_session *s)
 static enum verdict
 on_set_backend_req_fd(struct vus_session *s, struct vus_msg *msg)
 {
-	struct sockaddr_un name;
+	struct sockaddr_un name = { .sun_family = AF_UNSPEC };
 	socklen_t len = sizeof(name);
 
 	/*
