@@ -45,6 +45,12 @@ if HAVE_BATS
 TESTS += $(BATS_TESTS)
 endif
 include tests/unit/local.mk
+
+# What says the most about the compiler and the C library, and takes a minute.
+check-short:
+	$(MAKE) $(AM_MAKEFLAGS) check \
+	    TESTS='$(UNIT_TESTS) tests/confinement.bats tests/map.bats tests/raw.bats'
+.PHONY: check-short
 include tests/fuzz/local.mk
 
 EXTRA_DIST += $(BATS_TESTS) tests/hostile tests/vuctl tests/helpers/common.bash
