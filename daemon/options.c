@@ -31,6 +31,7 @@ enum option_id {
 	OPT_REGION,
 	OPT_FRONT_END,
 	OPT_USER,
+	OPT_SANDBOX,
 	OPT_ONCE,
 	OPT_LOG_LEVEL,
 	OPT_MESSAGE_TIMEOUT,
@@ -66,12 +67,16 @@ static const struct {
 	{ "user", "NAME", OPT_USER,
 	    "run workers as NAME when started by root (default:\n" DEFAULT_USER
 	    " if there is such a user, else " FALLBACK_USER ")" },
+	{ "sandbox", "POLICY", OPT_SANDBOX,
+	    "auto (default): confine workers as well as the host\n"
+	    "permits, and log what it does not; strict: or not start" },
 	{ "once", NULL, OPT_ONCE,
 	    "serve one front-end, and exit when it leaves" },
 	{ "log-level", "LEVEL", OPT_LOG_LEVEL,
 	    "error, warn, info (default) or debug" },
 	{ "message-timeout", "SECONDS", OPT_MESSAGE_TIMEOUT,
-	    "how long half a message may wait for the rest (10)" },
+	    "how long half a message may wait for the rest, and a\n"
+	    "reply that was sent to be read (10)" },
 	{ "without", "FEATURE[,FEATURE]...", OPT_WITHOUT,
 	    "do not offer these: packed, in-order, indirect, event-idx" },
 	{ "worker", "PATH", OPT_WORKER,
@@ -399,6 +404,10 @@ parse_option(struct options *o, enum option_id option, char *arg)
 		return number != 0 ||
 		       wrong(
 			   "--message-timeout=0: a front-end needs some time");
+	case OPT_SANDBOX:
+		o->strict = strcmp(arg, "strict") == 0;
+		return o->strict || strcmp(arg, "auto") == 0 ||
+		       wrong("--sandbox: '%s' is neither auto nor strict", arg);
 	case OPT_WITHOUT:
 		return parse_without(o, arg);
 	case OPT_WORKER:

@@ -27,6 +27,7 @@ struct options {
 	uint64_t virtio_without; /* virtio features that are not offered */
 	bool once;
 	unsigned message_timeout; /* seconds that half a message may last */
+	bool strict;		  /* --sandbox=strict */
 	bool change_ids;	  /* the worker becomes uid, gid: we are root */
 	uid_t uid;
 	gid_t gid;

@@ -36,17 +36,19 @@ enum priv_way { PRIV_TO_WORKER, PRIV_TO_SUPERVISOR };
 
 /* Changes with each change of a struct below: programs of two builds do not
  * talk to each other. */
-#define PRIV_VERSION 1U
+#define PRIV_VERSION 2U
 
 struct priv_setup {
 	uint64_t virtio_without; /* virtio features that are not offered */
 	uint32_t change_ids;	 /* boolean: become uid and gid */
+	uint32_t strict;	 /* boolean: end if a layer is missing */
 	uint32_t uid, gid;
 	uint32_t log_level;	  /* enum log_level */
 	uint32_t profile;	  /* index in the table of profiles */
 	uint32_t device;	  /* enum device_id */
 	uint32_t message_timeout; /* seconds that half a message may last */
 	uint32_t nregions;
+	uint32_t padding;
 };
 
 /* Regions in one message, so that those of every device fit into the socket's
@@ -71,7 +73,8 @@ struct priv_log {
 };
 
 struct priv_ready {
-	uint32_t rules; /* seccomp rules that are loaded */
+	uint32_t rules;	  /* seccomp rules that are loaded */
+	uint32_t missing; /* of sandbox/layers.h: a bit for each */
 };
 
 struct priv_msg {

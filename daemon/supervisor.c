@@ -13,6 +13,7 @@
 #include "supervisor.h"
 
 #include "fd.h"
+#include "layers.h"
 #include "listener.h"
 #include "log.h"
 #include "loop.h"
@@ -188,17 +189,34 @@ hang_up(struct worker_entry *w)
 
 static void open_door(struct supervisor *sv);
 
+/* Put into text, of size bytes, which layers of its sandbox a worker has. */
+static void
+name_layers(uint32_t missing, char *text, size_t size)
+{
+	size_t len = 0;
+
+	(void)snprintf(text, size, "all layers");
+	for (unsigned i = 0; i < LAYERS; i++)
+		if ((missing & (1U << i)) != 0 && len < size)
+			len += (size_t)snprintf(text + len, size - len, "%s%s",
+			    len == 0 ? "without: " : ", ",
+			    sandbox_layer_name((enum sandbox_layer)i));
+}
+
 static void
 on_ready(struct supervisor *sv, struct worker_entry *w,
     const struct priv_ready *ready)
 {
+	char missing[160];
+
 	w->ready = true;
 	if (w->state == WORKER_STARTING)
 		w->state = WORKER_SPARE;
 	sv->pause = 0;
+	name_layers(ready->missing, missing, sizeof(missing));
 	log_info("worker %d: confined as %s, no capabilities, seccomp filter "
-		 "loaded (%u rules)",
-	    (int)w->pid, sv->options->user, ready->rules);
+		 "loaded (%u rules), %s",
+	    (int)w->pid, sv->options->user, ready->rules, missing);
 	if (!sv->open && !sv->ending)
 		open_door(sv);
 }
@@ -252,6 +270,7 @@ send_setup(const struct supervisor *sv, int chan)
 	int rc;
 
 	msg.u.setup.change_ids = o->change_ids;
+	msg.u.setup.strict = o->strict;
 	msg.u.setup.uid = o->uid;
 	msg.u.setup.gid = o->gid;
 	msg.u.setup.log_level = (uint32_t)log_get_level();

@@ -512,6 +512,7 @@ worker_run(void)
 	(void)event_add(&w->priv_event, NULL);
 
 	policy.change_ids = setup.change_ids != 0;
+	policy.strict = setup.strict != 0;
 	policy.uid = setup.uid;
 	policy.gid = setup.gid;
 	policy.max_fds =
@@ -523,6 +524,7 @@ worker_run(void)
 		setup_failed("sandbox: %s: %s", stage, strerror(-rc));
 
 	msg.u.ready.rules = sandbox_rules();
+	msg.u.ready.missing = sandbox_missing();
 	w->status = WORKER_EXIT_SETUP; /* unless an event says otherwise */
 	rc = priv_send(PRIV_WORKER_FD, PRIV_READY, &msg, NULL, 0);
 	if (rc == -EPIPE)

@@ -3,5 +3,7 @@ noinst_LIBRARIES += sandbox/libsandbox.a
 sandbox_libsandbox_a_CFLAGS = $(AM_CFLAGS) $(LIBSECCOMP_CFLAGS) $(LIBCAP_NG_CFLAGS)
 sandbox_libsandbox_a_SOURCES = \
 	sandbox/instrumented.def \
+	sandbox/isolate.c sandbox/isolate.h \
+	sandbox/layers.h \
 	sandbox/sandbox.c sandbox/sandbox.h \
 	sandbox/worker.def

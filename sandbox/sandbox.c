@@ -4,9 +4,13 @@
 
 #include "sandbox.h"
 
+#include "isolate.h"
+#include "layers.h"
+
 #include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -34,6 +38,62 @@ enter_session(const struct sandbox_policy *policy)
 		return -errno;
 	/* No directory of the host's is held by our standing in it. */
 	return chdir("/") < 0 ? -errno : 0;
+}
+
+/* --- isolation ----------------------------------------------------------- */
+
+static unsigned missing;
+static const char *refused; /* the layer that a strict policy lacks */
+
+unsigned
+sandbox_missing(void)
+{
+	return missing;
+}
+
+/* Note what became of a layer. */
+static int
+layer(const struct sandbox_policy *policy, enum sandbox_layer which, int rc)
+{
+	if (rc == 0)
+		return 0;
+	missing |= 1U << which;
+	if (!policy->strict)
+		return 0;
+	refused = sandbox_layer_name(which);
+	return rc;
+}
+
+static int
+enter_isolation(const struct sandbox_policy *policy)
+{
+	static const struct {
+		enum sandbox_layer which;
+		int flag;
+	} namespaces[] = {
+		{ LAYER_NETWORK, CLONE_NEWNET },
+		{ LAYER_IPC, CLONE_NEWIPC },
+		{ LAYER_UTS, CLONE_NEWUTS },
+		{ LAYER_CGROUP, CLONE_NEWCGROUP },
+	};
+	int rc = 0;
+
+	/* Where this is not permitted the others are not, and say so. */
+	if (!policy->change_ids)
+		(void)isolate_user();
+	for (unsigned i = 0;
+	     rc == 0 && i < sizeof(namespaces) / sizeof(namespaces[0]); i++)
+		rc = layer(policy, namespaces[i].which,
+		    isolate_namespace(namespaces[i].flag));
+	if (rc == 0)
+		rc = layer(policy, LAYER_ROOT, isolate_root());
+	return rc;
+}
+
+static int
+enter_landlock(const struct sandbox_policy *policy)
+{
+	return layer(policy, LAYER_LANDLOCK, isolate_landlock());
 }
 
 /* --- ids and capabilities ------------------------------------------------ */
@@ -195,16 +255,18 @@ sandbox_enter(const struct sandbox_policy *policy, const char **stage)
 		int (*enter)(const struct sandbox_policy *policy);
 	} stages[] = {
 		{ "session", enter_session },
+		{ "isolation", enter_isolation },
 		{ "ids and capabilities", enter_ids },
 		{ "limits", enter_limits },
 		{ "no new privileges", enter_privs },
+		{ "Landlock", enter_landlock },
 		{ "seccomp filter", enter_filter },
 	};
 
 	for (unsigned i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
 		int rc = stages[i].enter(policy);
 
-		*stage = stages[i].name;
+		*stage = refused != NULL ? refused : stages[i].name;
 		if (rc < 0)
 			return rc;
 	}

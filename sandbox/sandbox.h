@@ -10,6 +10,7 @@
  *
  *   stage     should                            must not
  *   session   be in a session of its own, in /  get a terminal's signals
+ *   isolation see nothing of the host           (layers.h: where permitted)
  *   ids       be another user than root and     keep a group or a capability
  *             than the front-end                in any set
  *   limits    hold as many descriptors as       make a process, dump core
@@ -18,7 +19,9 @@
  *   filter    make the calls of worker.def      make any other
  *
  * Each stage fails closed: the worker ends and no front-end is served. There
- * is no switch to leave one out.
+ * is no switch to leave one out. The exception are the layers of layers.h,
+ * which not every host permits: without one the worker goes on and tells,
+ * unless the policy is strict.
  */
 #ifndef SANDBOX_H
 #define SANDBOX_H
@@ -27,6 +30,7 @@
 #include <sys/types.h>
 
 struct sandbox_policy {
+	bool strict;	 /* end if one of layers.h is missing */
 	bool change_ids; /* root: become uid and gid; else stay who we are */
 	uid_t uid;
 	gid_t gid;
@@ -49,6 +53,9 @@ int sandbox_close_fds(int first) __attribute__((warn_unused_result));
  */
 int sandbox_enter(const struct sandbox_policy *policy, const char **stage)
     __attribute__((warn_unused_result));
+
+/* Which layers of layers.h are missing: a bit for each. */
+unsigned sandbox_missing(void);
 
 /* Lines of the allow list, for the log. */
 unsigned sandbox_rules(void);

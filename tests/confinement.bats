@@ -140,8 +140,68 @@ in_worker() {
 
 @test "the worker cannot be told to do without its filter" {
     run "$SHMEMD" --help
-    refute_output --regexp 'seccomp|sandbox'
+    refute_output --regexp 'seccomp|no-sandbox'
+    run -1 "$SHMEMD" --sandbox=off --socket-path="$socket" --region=shmid=0,size=4M
+    assert_output --regexp "--sandbox: 'off' is neither auto nor strict"
     start_daemon
     run -0 vuctl up flush
     assert_log 'filter loaded'
+}
+
+# --- what the host has to permit ---------------------------------------------------
+
+# The layers are all there on a host like the one that these tests are for.
+@test "the log says that all layers of the sandbox are there" {
+    start_daemon --sandbox=strict
+    assert_log 'filter loaded .*, all layers$'
+    run -0 vuctl up flush stop
+}
+
+@test "a worker is in namespaces of its own" {
+    in_worker 'for ns in net ipc uts cgroup mnt; do
+            [ "$(readlink /proc/$worker/ns/$ns)" = "$(readlink /proc/self/ns/$ns)" ] || echo $ns
+        done'
+    assert_output $'net\nipc\nuts\ncgroup\nmnt'
+}
+
+@test "a worker has an empty root, and no other mount" {
+    is_sanitized && skip 'sanitizers read /proc'
+    in_worker 'ls -A /proc/$worker/root/ | wc -l; wc -l </proc/$worker/mountinfo'
+    assert_output $'0\n1'
+}
+
+@test "a worker has no network but a loopback that is down" {
+    in_worker 'tail -n +3 /proc/$worker/net/dev | cut -d: -f1; cat /proc/$worker/net/fib_trie'
+    assert_output --regexp '^ *lo$'
+}
+
+# A host that forbids namespaces to ordinary users: what is above the limit of
+# a user namespace cannot be made in any below it.
+without_namespaces=(unshare --user --map-root-user bash -c '
+    for kind in net ipc uts cgroup mnt; do
+        echo 0 >/proc/sys/user/max_${kind}_namespaces
+    done
+    exec unshare --user --map-user=1000 --map-group=1000 "$@"' bash)
+
+@test "where namespaces are forbidden workers serve without, and the log names what is missing" {
+    require_root
+    daemon_prefix=("${without_namespaces[@]}")
+    start_daemon
+    assert_log 'filter loaded .*, without: network namespace, IPC namespace, UTS namespace, cgroup namespace, empty root$'
+    run -0 vuctl up flush stop
+}
+
+@test "where namespaces are forbidden --sandbox=strict does not start" {
+    require_root
+    run -1 --separate-stderr "${without_namespaces[@]}" "$SHMEMD" --sandbox=strict \
+        --socket-path="$socket" --region=shmid=0,size=4M --worker="$SHMEMD_WORKER"
+    assert_regex "$stderr" 'sandbox: network namespace: No space left on device'
+    assert [ ! -e "$socket" ]
+}
+
+@test "a worker of an ordinary user has the same layers, where the host permits" {
+    as_ordinary_user
+    start_daemon --sandbox=strict
+    assert_log 'filter loaded .*, all layers$'
+    run -0 vuctl up flush stop
 }

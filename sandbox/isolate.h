@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * The layers of layers.h, one function each. Inside of sandbox/ only: others
+ * call sandbox_enter(). Each returns 0 or a negative errno.
+ */
+#ifndef ISOLATE_H
+#define ISOLATE_H
+
+#include <stdbool.h>
+
+/* An ordinary user needs a user namespace before all others. */
+int isolate_user(void);
+/* flag is one of CLONE_NEW*. */
+int isolate_namespace(int flag) __attribute__((warn_unused_result));
+int isolate_root(void) __attribute__((warn_unused_result));
+/* After no_new_privs. */
+int isolate_landlock(void) __attribute__((warn_unused_result));
+
+#endif
