@@ -100,6 +100,41 @@ check(uint16_t version, uint16_t desc_num, uint16_t entries)
 	return NULL;
 }
 
+/* What entries of both formats begin with. */
+struct any_entry {
+	uint8_t inflight;
+	uint8_t padding[7];
+	uint64_t counter;
+};
+static_assert(offsetof(struct any_entry, counter) ==
+		      offsetof(struct split_entry, counter) &&
+		  offsetof(struct any_entry, counter) ==
+		      offsetof(struct packed_entry, counter),
+    "layout");
+
+/* Find the request in flight with the smallest counter, in entries of size
+ * bytes each. */
+static bool
+oldest(const void *entries, size_t size, const struct vus_inflight *f,
+    uint16_t *index)
+{
+	uint64_t smallest = 0;
+	bool found = false;
+
+	for (unsigned i = 0; i < f->entries; i++) {
+		const struct any_entry *e =
+		    (const void *)((const unsigned char *)entries + i * size);
+		uint64_t counter = GET(e->counter);
+
+		if (GET(e->inflight) == 0 || (found && counter >= smallest))
+			continue;
+		found = true;
+		smallest = counter;
+		*index = (uint16_t)i;
+	}
+	return found;
+}
+
 /* --- split --------------------------------------------------------------- */
 
 static struct split_region *
@@ -196,21 +231,7 @@ vus_inflight_split_done(struct vus_inflight *f, uint16_t head, uint16_t used)
 bool
 vus_inflight_split_oldest(const struct vus_inflight *f, uint16_t *head)
 {
-	struct split_region *r = split(f);
-	uint64_t oldest = 0;
-	bool found = false;
-
-	for (unsigned i = 0; i < f->entries; i++) {
-		uint64_t counter = GET(r->desc[i].counter);
-
-		if (GET(r->desc[i].inflight) == 0 ||
-		    (found && counter >= oldest))
-			continue;
-		found = true;
-		oldest = counter;
-		*head = (uint16_t)i;
-	}
-	return found;
+	return oldest(split(f)->desc, sizeof(struct split_entry), f, head);
 }
 
 /* --- packed -------------------------------------------------------------- */
@@ -405,21 +426,7 @@ vus_inflight_packed_done(struct vus_inflight *f, uint16_t entry)
 bool
 vus_inflight_packed_oldest(const struct vus_inflight *f, uint16_t *entry)
 {
-	struct packed_region *r = packed(f);
-	uint64_t oldest = 0;
-	bool found = false;
-
-	for (unsigned i = 0; i < f->entries; i++) {
-		uint64_t counter = GET(r->desc[i].counter);
-
-		if (GET(r->desc[i].inflight) == 0 ||
-		    (found && counter >= oldest))
-			continue;
-		found = true;
-		oldest = counter;
-		*entry = (uint16_t)i;
-	}
-	return found;
+	return oldest(packed(f)->desc, sizeof(struct packed_entry), f, entry);
 }
 
 struct vus_packed_desc
