@@ -17,6 +17,7 @@ setup_traced() {
 
 # trace_on PID: from now on the system calls of PID are recorded.
 trace_on() {
+    echo "$1" >"$trace.worker"
     strace -o "$trace" -e trace=recvmsg,sendmsg,read,write,mmap,munmap,brk -p "$1" 2>/dev/null &
     echo $! >"$trace.pid"
     wait_until is_traced "$1"
@@ -25,11 +26,19 @@ trace_on() {
 is_traced() {
     grep -qs '^TracerPid:[[:space:]][1-9]' "/proc/$1/status"
 }
-export -f is_traced
+
+# It waits for the next event, and so strace has written down what it did
+# before: a reply can be here before its sendmsg has returned.
+is_idle() {
+    local stat
+    read -r stat <"/proc/$1/stat" && [[ ${stat##*) } = S* ]]
+}
+export -f is_traced is_idle
 
 # trace_off: and no longer; what was recorded is complete.
 trace_off() {
     local pid
+    wait_until is_idle "$(<"$trace.worker")"
     pid=$(<"$trace.pid")
     kill -s TERM "$pid"
     wait_until has_ended "$pid"
