@@ -20,7 +20,8 @@ vhost_shmemd_SOURCES = \
 	daemon/size.c daemon/size.h \
 	daemon/spawn.c daemon/spawn.h \
 	daemon/supervisor.c daemon/supervisor.h
-vhost_shmemd_LDADD = daemon/libshmemd.a $(LIBEVENT_LIBS)
+vhost_shmemd_LDADD = daemon/libshmemd.a sandbox/libsandbox.a \
+	$(LIBEVENT_LIBS) $(LIBSECCOMP_LIBS) $(LIBCAP_NG_LIBS)
 
 libexec_PROGRAMS += vhost-shmemd-worker
 vhost_shmemd_worker_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS)

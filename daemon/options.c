@@ -6,6 +6,7 @@
 
 #include "checked.h"
 #include "log.h"
+#include "sandbox.h"
 #include "size.h"
 #include "wire.h"
 
@@ -38,6 +39,7 @@ enum option_id {
 	OPT_WITHOUT,
 	OPT_WORKER,
 	OPT_PRINT_CAPABILITIES,
+	OPT_PRINT_SECCOMP,
 	OPT_HELP,
 	OPT_VERSION
 };
@@ -83,6 +85,9 @@ static const struct {
 	    "the worker program (default: " WORKER_PATH ")" },
 	{ "print-capabilities", NULL, OPT_PRINT_CAPABILITIES,
 	    "print what this back-end can do, as JSON, and exit" },
+	{ "print-seccomp", NULL, OPT_PRINT_SECCOMP,
+	    "print the system calls that each process may make, with\n"
+	    "the reasons, and exit" },
 	{ "help", NULL, OPT_HELP, "print this and exit" },
 	{ "version", NULL, OPT_VERSION, "print the version and exit" },
 };
@@ -414,6 +419,7 @@ parse_option(struct options *o, enum option_id option, char *arg)
 		o->worker = arg;
 		return true;
 	case OPT_PRINT_CAPABILITIES:
+	case OPT_PRINT_SECCOMP:
 	case OPT_HELP:
 	case OPT_VERSION:
 		return true; /* carried out before: print_only() */
@@ -527,14 +533,16 @@ check_all(struct options *o)
 	return check_regions(o) && choose_user(o);
 }
 
-/* --print-capabilities, --help and --version ignore whatever else there is:
- * the first of them that stands on the line is carried out. */
+/* Options that print and do nothing else ignore whatever else there is: the
+ * first of them that stands on the line is carried out. */
 static bool
 print_only(int argc, char **argv)
 {
 	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
 		if (strcmp(argv[i], "--print-capabilities") == 0)
 			print_capabilities();
+		else if (strcmp(argv[i], "--print-seccomp") == 0)
+			sandbox_print(stdout);
 		else if (strcmp(argv[i], "--help") == 0)
 			print_help();
 		else if (strcmp(argv[i], "--version") == 0)

@@ -17,6 +17,8 @@ static const enum priv_way ways[PRIV_TYPE_END] = {
 	[PRIV_CONNECT] = PRIV_TO_WORKER,
 	[PRIV_READY] = PRIV_TO_SUPERVISOR,
 	[PRIV_LOG] = PRIV_TO_SUPERVISOR,
+	[PRIV_SPAWN] = PRIV_TO_SPAWNER,
+	[PRIV_SPAWNED] = PRIV_FROM_SPAWNER,
 };
 
 /* How many descriptors this message carries, -1 if it is malformed. */
@@ -30,10 +32,12 @@ fds_of(enum priv_type type, const struct priv_msg *msg)
 			   ? (int)msg->u.regions.n
 			   : -1;
 	case PRIV_CONNECT:
+	case PRIV_SPAWN:
 		return 1;
 	case PRIV_SETUP:
 	case PRIV_READY:
 	case PRIV_LOG:
+	case PRIV_SPAWNED:
 	case PRIV_TYPE_END:
 		break;
 	}

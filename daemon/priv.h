@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Messages between the supervisor and a worker: fixed size, typed, over a
- * SOCK_SEQPACKET pair. How many descriptors a message carries is fixed by its
- * type and content; a message of another size, of a type that does not go this
- * way, or with a descriptor too many or too few is malformed. The supervisor
- * ends a worker that sends one.
+ * Messages between the supervisor and a worker, and the supervisor and the
+ * spawner: fixed size, typed, over a SOCK_SEQPACKET pair. How many descriptors
+ * a message carries is fixed by its type and content; a message of another
+ * size, of a type that does not go this way, or with a descriptor too many or
+ * too few is malformed. The supervisor ends a worker that sends one.
  *
  *   supervisor -> worker   SETUP, REGIONS (an fd each) until there are
  *                          setup.nregions, CONNECT (one fd)
  *   worker -> supervisor   READY once it is confined, LOG at any time
+ *   supervisor -> spawner  SPAWN (one fd, the new worker's channel)
+ *   spawner -> supervisor  SPAWNED, once at start and after each SPAWN
  *
  * Numbers only, never a path, a name to open or a flag to open with.
  */
@@ -25,18 +27,25 @@ enum priv_type {
 	PRIV_CONNECT,
 	PRIV_READY,
 	PRIV_LOG,
+	PRIV_SPAWN,
+	PRIV_SPAWNED,
 	PRIV_TYPE_END
 };
 
 /* Which way a message goes. */
-enum priv_way { PRIV_TO_WORKER, PRIV_TO_SUPERVISOR };
+enum priv_way {
+	PRIV_TO_WORKER,
+	PRIV_TO_SUPERVISOR,
+	PRIV_TO_SPAWNER,
+	PRIV_FROM_SPAWNER
+};
 
 /* Where the worker finds its end of the pair. */
 #define PRIV_WORKER_FD 3
 
 /* Changes with each change of a struct below: programs of two builds do not
  * talk to each other. */
-#define PRIV_VERSION 2U
+#define PRIV_VERSION 3U
 
 struct priv_setup {
 	uint64_t virtio_without; /* virtio features that are not offered */
@@ -77,6 +86,12 @@ struct priv_ready {
 	uint32_t missing; /* of sandbox/layers.h: a bit for each */
 };
 
+struct priv_spawned {
+	int32_t
+	    pid; /* of the worker; 0: the spawner is there; negative errno */
+	char stage[28]; /* of sandbox_enter_spawner(), where it failed */
+};
+
 struct priv_msg {
 	uint32_t version;
 	uint32_t type;
@@ -85,6 +100,7 @@ struct priv_msg {
 		struct priv_regions regions;
 		struct priv_log log;
 		struct priv_ready ready;
+		struct priv_spawned spawned;
 	} u;
 };
 

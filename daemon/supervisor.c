@@ -18,6 +18,7 @@
 #include "log.h"
 #include "loop.h"
 #include "priv.h"
+#include "sandbox.h"
 #include "spawn.h"
 #include "worker.h"
 
@@ -80,11 +81,13 @@ struct supervisor {
 	struct event_base *base;
 	struct region regions[OPTIONS_REGIONS_MAX];
 	struct listener listener;
-	int program; /* owned: the worker's file */
-	bool open;   /* the listener is there */
+	int program; /* owned: the worker's file, until the spawner has it */
+	struct spawner spawner;
+	bool open; /* the listener is there */
 	bool ending;
-	int status; /* exit status */
-	int pause;  /* seconds before the next start of a spare; 0: none */
+	bool broken; /* the spawner is gone */
+	int status;  /* exit status */
+	int pause;   /* seconds before the next start of a spare; 0: none */
 	unsigned conns;
 	unsigned tries; /* of --connect */
 	struct event accept_event, retry_event, deadline_event;
@@ -103,7 +106,7 @@ finish(struct supervisor *sv, int status)
 static bool
 expects_more(const struct supervisor *sv)
 {
-	if (sv->ending)
+	if (sv->ending || sv->broken)
 		return false;
 	if (sv->options->once || (sv->open && sv->listener.connected))
 		return sv->conns == 0;
@@ -309,7 +312,7 @@ start_worker(struct supervisor *sv)
 	if (w == NULL)
 		return NULL;
 	memset(w, 0, sizeof(*w));
-	w->pid = spawn_worker(sv->program, &w->chan);
+	w->pid = spawn_worker(&sv->spawner, &w->chan);
 	if (w->pid < 0) {
 		log_error("no worker can be started: %s", strerror(-w->pid));
 		return NULL;
@@ -472,11 +475,27 @@ find_door(struct supervisor *sv)
 	return rc;
 }
 
+/* All that takes privileges has been done. */
+static bool
+confine(void)
+{
+	const char *stage;
+	int rc = sandbox_enter_supervisor(&stage);
+
+	if (rc < 0)
+		log_error(
+		    "the supervisor's sandbox: %s: %s", stage, strerror(-rc));
+	return rc == 0;
+}
+
 /* The first worker is confined: let front-ends in. */
 static void
 open_door(struct supervisor *sv)
 {
 	int rc = find_door(sv);
+
+	if (rc == 0 && !confine())
+		rc = -EPERM;
 
 	(void)event_del(&sv->deadline_event);
 	if (rc < 0)
@@ -568,10 +587,26 @@ worker_ended(struct supervisor *sv, struct worker_entry *w, int status)
 			    : sv->pause < PAUSE_MOST ? sv->pause * 2
 						     : PAUSE_MOST;
 	if (!expects_more(sv) && count(sv, WORKER_SERVING) == 0) {
-		finish(sv, well || sv->ending ? EXIT_SUCCESS : EXIT_FAILURE);
+		finish(sv, (well || sv->ending) && !sv->broken ? EXIT_SUCCESS
+							       : EXIT_FAILURE);
 		return;
 	}
 	spare_wanted(sv);
+}
+
+/* Nothing can be started any more: serve those who are there. */
+static void
+spawner_ended(struct supervisor *sv)
+{
+	sv->spawner.pid = 0;
+	log_error("the spawner was ended from outside: no front-end is let in "
+		  "any more; start " PACKAGE_NAME " again");
+	sv->broken = true;
+	if (sv->open && sv->listener.fd >= 0)
+		(void)event_del(&sv->accept_event);
+	listener_close(&sv->listener);
+	if (count(sv, WORKER_SERVING) == 0)
+		finish(sv, EXIT_FAILURE);
 }
 
 static void
@@ -583,11 +618,14 @@ child_ready(evutil_socket_t signo, short what, void *arg)
 
 	(void)signo;
 	(void)what;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == sv->spawner.pid)
+			spawner_ended(sv);
 		for (unsigned i = 0; i < WORKERS_MAX; i++)
 			if (sv->workers[i].state != WORKER_FREE &&
 			    sv->workers[i].pid == pid)
 				worker_ended(sv, &sv->workers[i], status);
+	}
 }
 
 /* --- the end ------------------------------------------------------------- */
@@ -699,6 +737,19 @@ check_door(struct supervisor *sv)
 }
 
 static int
+start_spawner(struct supervisor *sv)
+{
+	const char *what;
+	int rc = spawner_start(
+	    &sv->spawner, sv->program, sv->options->change_ids, &what);
+
+	if (rc < 0)
+		log_error("the spawner: %s: %s", what, strerror(-rc));
+	fd_closep(&sv->program);
+	return rc;
+}
+
+static int
 add_events(struct supervisor *sv)
 {
 	(void)event_assign(&sv->retry_event, sv->base, -1, 0, retry_ready, sv);
@@ -731,6 +782,7 @@ clean_up(struct supervisor *sv)
 	for (unsigned i = 0; i < sv->options->nregions; i++)
 		fd_closep(&sv->regions[i].fd);
 	fd_closep(&sv->program);
+	spawner_stop(&sv->spawner);
 	if (sv->base == NULL)
 		return;
 	(void)event_del(&sv->term_event);
@@ -749,9 +801,11 @@ supervisor_run(const struct options *options)
 
 	sv.options = options;
 	sv.status = EXIT_FAILURE;
+	sv.spawner.sock = -1;
 	for (unsigned i = 0; i < OPTIONS_REGIONS_MAX; i++)
 		sv.regions[i].fd = -1;
-	if (check_door(&sv) == 0 && make_regions(&sv) == 0) {
+	if (check_door(&sv) == 0 && start_spawner(&sv) == 0 &&
+	    make_regions(&sv) == 0) {
 		log_info("version %s, started by %s: workers run as %s",
 		    PACKAGE_VERSION,
 		    options->change_ids ? "root" : "an ordinary user",

@@ -27,8 +27,11 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -40,6 +43,8 @@
 #define OTHER_FDS 32U
 /* How long a front-end can make us sit in a system call. */
 #define ALARM_SECONDS 5
+/* Bytes of memory for what is allocated while front-ends are served. */
+#define MEMORY_RESERVED (1U << 20)
 
 struct worker {
 	struct event_base *base;
@@ -383,6 +388,26 @@ make_inflight(struct vus_host *host, unsigned queues)
 		setup_failed("inflight buffer: %s", strerror(errno));
 }
 
+/*
+ * What libevent's tables will need at most: a thousand descriptors take 100
+ * KiB. Once confined the worker gets no more memory. In C libraries without
+ * these settings the filter lets it have some.
+ */
+static void
+reserve_memory(void)
+{
+#ifdef M_TRIM_THRESHOLD
+	void *block;
+
+	/* From one piece, which is kept when it is free. */
+	if (mallopt(M_MMAP_MAX, 0) == 0 ||
+	    mallopt(M_TRIM_THRESHOLD, INT_MAX) == 0 ||
+	    (block = malloc(MEMORY_RESERVED)) == NULL)
+		setup_failed("memory: %s", strerror(errno));
+	free(block);
+#endif
+}
+
 static void
 on_alarm(int signo)
 {
@@ -519,6 +544,7 @@ worker_run(void)
 	    OTHER_FDS + setup.nregions + 3 * VUS_RINGS_MAX + 2 * VUS_FDS_MAX;
 	policy.max_fds_on_way = WORKERS_MAX * VUS_UNREAD_MAX;
 	never_block_for_ever();
+	reserve_memory();
 	rc = sandbox_enter(&policy, &stage);
 	if (rc < 0)
 		setup_failed("sandbox: %s: %s", stage, strerror(-rc));

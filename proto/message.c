@@ -524,7 +524,7 @@ take_event_fd(struct vus_session *s, struct vus_msg *msg, int *fd)
 	if ((st.st_mode & S_IFMT) != 0 || (flags & O_PATH) != 0)
 		return refuse(s, "the descriptor is not an eventfd");
 	if (!(flags & O_NONBLOCK) &&
-	    fcntl(msg->fds[0], F_SETFL, flags | O_NONBLOCK) < 0)
+	    fcntl(msg->fds[0], F_SETFL, O_NONBLOCK) < 0)
 		return refuse(s, "%s", strerror(errno));
 	*fd = vus_msg_take_fd(msg);
 	return DONE;

@@ -480,7 +480,7 @@ check(const struct vus_session *s, bool load, int fd)
 		return strerror(errno);
 	if (!S_ISFIFO(st.st_mode) || (flags & O_PATH) != 0)
 		return "the descriptor is not a pipe";
-	if (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+	if (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
 		return strerror(errno);
 	return NULL;
 }

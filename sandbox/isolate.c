@@ -5,17 +5,46 @@
 #include "isolate.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int
-isolate_user(void)
+static int
+write_file(const char *path, const char *text)
 {
-	return unshare(CLONE_NEWUSER) < 0 ? -errno : 0;
+	int fd = open(path, O_WRONLY | O_CLOEXEC), rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		rc = -errno;
+	(void)close(fd);
+	return rc;
+}
+
+int
+isolate_for_ordinary_user(void)
+{
+	char uid[40], gid[40];
+	int rc = 0;
+
+	(void)snprintf(uid, sizeof(uid), "%u %u 1", getuid(), getuid());
+	(void)snprintf(gid, sizeof(gid), "%u %u 1", getgid(), getgid());
+	if (unshare(CLONE_NEWUSER) < 0)
+		return -errno;
+	/* The kernel wants this before the group: user_namespaces(7). */
+	rc = write_file("/proc/self/setgroups", "deny");
+	if (rc == 0)
+		rc = write_file("/proc/self/uid_map", uid);
+	if (rc == 0)
+		rc = write_file("/proc/self/gid_map", gid);
+	return rc;
 }
 
 int

@@ -6,10 +6,12 @@
 #ifndef ISOLATE_H
 #define ISOLATE_H
 
-#include <stdbool.h>
-
-/* An ordinary user needs a user namespace before all others. */
-int isolate_user(void);
+/*
+ * A user namespace that knows uid and gid of this process and nobody else, and
+ * all capabilities in it: with them an ordinary user can make the other
+ * namespaces.
+ */
+int isolate_for_ordinary_user(void);
 /* flag is one of CLONE_NEW*. */
 int isolate_namespace(int flag) __attribute__((warn_unused_result));
 int isolate_root(void) __attribute__((warn_unused_result));

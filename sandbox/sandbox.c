@@ -4,19 +4,15 @@
 
 #include "sandbox.h"
 
+#include "caps.h"
+#include "filter.h"
 #include "isolate.h"
 #include "layers.h"
 
 #include <cap-ng.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
-#include <seccomp.h>
-#include <stdint.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 int
@@ -76,11 +72,9 @@ enter_isolation(const struct sandbox_policy *policy)
 		{ LAYER_UTS, CLONE_NEWUTS },
 		{ LAYER_CGROUP, CLONE_NEWCGROUP },
 	};
-	int rc = 0;
+	/* The spawner has made it, or could not. */
+	int rc = layer(policy, LAYER_PID, getpid() == 1 ? 0 : -EPERM);
 
-	/* Where this is not permitted the others are not, and say so. */
-	if (!policy->change_ids)
-		(void)isolate_user();
 	for (unsigned i = 0;
 	     rc == 0 && i < sizeof(namespaces) / sizeof(namespaces[0]); i++)
 		rc = layer(policy, namespaces[i].which,
@@ -101,31 +95,36 @@ enter_landlock(const struct sandbox_policy *policy)
 static int
 enter_ids(const struct sandbox_policy *policy)
 {
-	capng_clear(CAPNG_SELECT_ALL);
-	if (policy->change_ids) {
-		/* Locks the securebits, so that user id 0 would mean nothing
-		 * if it ever came back. Needs CAP_SETPCAP: do it first. */
-		if (capng_lock() != 0)
-			return -EPERM;
-		if (capng_change_id((int)policy->uid, (int)policy->gid,
-			CAPNG_DROP_SUPP_GRP | CAPNG_CLEAR_BOUNDING) != 0)
-			return -EPERM;
-	} else if (capng_apply(CAPNG_SELECT_CAPS | CAPNG_SELECT_AMBIENT) != 0) {
-		/* The bounding set of an ordinary user stays: to narrow it
-		 * takes a capability. It grants nothing by itself, and
-		 * no_new_privs below keeps it so. */
+	if (!policy->change_ids)
+		return 0;
+	/* User id 0 would mean nothing if it ever came back. Needs
+	 * CAP_SETPCAP: do it first. */
+	if (capng_lock() != 0)
 		return -EPERM;
-	}
+	capng_clear(CAPNG_SELECT_ALL);
+	if (capng_change_id((int)policy->uid, (int)policy->gid,
+		CAPNG_DROP_SUPP_GRP | CAPNG_CLEAR_BOUNDING) != 0)
+		return -EPERM;
 	/* Believe the kernel, not the calls. */
-	if (capng_get_caps_process() != 0 ||
-	    capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE ||
-	    capng_have_capabilities(CAPNG_SELECT_AMBIENT) != CAPNG_NONE ||
-	    (policy->change_ids &&
-		(getuid() != policy->uid || geteuid() != policy->uid ||
-		    getgid() != policy->gid || getegid() != policy->gid ||
-		    getgroups(0, NULL) != 0)))
+	if (getuid() != policy->uid || geteuid() != policy->uid ||
+	    getgid() != policy->gid || getegid() != policy->gid ||
+	    getgroups(0, NULL) != 0)
 		return -EPERM;
 	return 0;
+}
+
+/* Who makes a user namespace has all capabilities in it: they go last. */
+static int
+enter_user(const struct sandbox_policy *policy)
+{
+	return layer(policy, LAYER_USER, isolate_namespace(CLONE_NEWUSER));
+}
+
+static int
+enter_no_capabilities(const struct sandbox_policy *policy)
+{
+	(void)policy;
+	return caps_drop_all();
 }
 
 /* --- limits -------------------------------------------------------------- */
@@ -160,91 +159,35 @@ enter_limits(const struct sandbox_policy *policy)
 	return rc;
 }
 
-/* --- privs --------------------------------------------------------------- */
+/* --- privs and filter ---------------------------------------------------- */
 
 static int
 enter_privs(const struct sandbox_policy *policy)
 {
 	(void)policy;
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return -errno;
-	/* /proc/PID and ptrace are closed to others of the same user. */
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		return -errno;
-	return 0;
+	return caps_no_new();
 }
-
-/* --- filter -------------------------------------------------------------- */
-
-/* The lines of the list, counted: 0 + 1 + 1 ... */
-/* NOLINTNEXTLINE(bugprone-macro-parentheses): they would end the sum */
-#define ALLOW(name, caller, reason, ...) +1
-static const unsigned nrules = 0
-#include "worker.def"
-#ifdef SHMEMD_INSTRUMENTED
-#include "instrumented.def"
-#endif
-    ;
-#undef ALLOW
-
-/* Each line of the list becomes a rule. */
-#define ALLOW(name, caller, reason, ...)                                       \
-	if (rc == 0) {                                                         \
-		const struct scmp_arg_cmp args[] = { __VA_ARGS__ };            \
-                                                                               \
-		rc = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW,            \
-		    SCMP_SYS(name),                                            \
-		    sizeof(args) / sizeof(struct scmp_arg_cmp), args);         \
-	}
-
-/* The macros of libseccomp name the second datum only where they use it. */
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
-static int
-add_rules(scmp_filter_ctx filter)
-{
-	int rc = 0;
-
-#include "worker.def"
-#ifdef SHMEMD_INSTRUMENTED
-#include "instrumented.def"
-#endif
-	return rc;
-}
-#pragma GCC diagnostic pop
-#undef ALLOW
 
 static int
 enter_filter(const struct sandbox_policy *policy)
 {
-	uint32_t kill = SCMP_ACT_KILL_PROCESS;
-	scmp_filter_ctx filter = seccomp_init(kill);
-	int rc;
-
 	(void)policy;
-#ifdef SHMEMD_INSTRUMENTED
-	if (filter == NULL) {
-		/* valgrind knows prctl's filter, which kills by thread. */
-		kill = SCMP_ACT_KILL_THREAD;
-		filter = seccomp_init(kill);
-	}
-#endif
-	if (filter == NULL)
-		return -ENOMEM;
-	/* A call by another architecture's table is as forbidden as any. */
-	rc = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, kill);
-	if (rc == 0)
-		rc = add_rules(filter);
-	if (rc == 0)
-		rc = seccomp_load(filter);
-	seccomp_release(filter);
-	return rc;
+	return filter_load(FILTER_WORKER);
 }
 
 unsigned
 sandbox_rules(void)
 {
-	return nrules;
+	unsigned n;
+
+	(void)filter_rules(FILTER_WORKER, &n);
+	return n;
+}
+
+void
+sandbox_print(FILE *out)
+{
+	filter_print(out);
 }
 
 int
@@ -256,7 +199,9 @@ sandbox_enter(const struct sandbox_policy *policy, const char **stage)
 	} stages[] = {
 		{ "session", enter_session },
 		{ "isolation", enter_isolation },
-		{ "ids and capabilities", enter_ids },
+		{ "ids", enter_ids },
+		{ "user namespace", enter_user },
+		{ "capabilities", enter_no_capabilities },
 		{ "limits", enter_limits },
 		{ "no new privileges", enter_privs },
 		{ "Landlock", enter_landlock },

@@ -1,24 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Confinement of a worker.
+ * Confinement, of three processes.
  *
- * Theory of operation. A worker parses what a hostile guest and front-end
- * send. It starts as a fresh program with an empty environment and the few
- * descriptors that the supervisor has put in their places, takes its regions,
- * makes its event loop, and then calls sandbox_enter(), before the socket of
- * the front-end has even been handed to it. From there on:
+ * Theory of operation. The supervisor is started with the privileges of
+ * whoever starts it. Before it makes anything it forks the spawner, which does
+ * nothing but start workers, and takes with it what that needs. When the door
+ * opens to front-ends the supervisor enters its own sandbox: it cannot start a
+ * program or open a file any more.
+ *
+ *              supervisor           spawner                worker
+ *   hears      numbers of workers   the supervisor         guest, front-end
+ *   holds      regions, channels    the worker's program   regions, guest
+ * memory keeps      CAP_KILL             CAP_SYS_ADMIN, SETUID, nothing SETGID,
+ * SETPCAP filter     supervisor.def       spawner.def            worker.def
+ *
+ * An ordinary user's supervisor has no capability, and its spawner has two in
+ * a user namespace of its own, where the host permits that.
+ *
+ * A worker parses what a hostile guest and front-end send. It starts as a
+ * fresh program with an empty environment and the few descriptors that were
+ * put in their places, under the spawner's filter. It takes its regions, makes
+ * its event loop, and then calls sandbox_enter(), before the socket of the
+ * front-end has even been handed to it. From there on:
  *
  *   stage     should                            must not
  *   session   be in a session of its own, in /  get a terminal's signals
  *   isolation see nothing of the host           (layers.h: where permitted)
- *   ids       be another user than root and     keep a group or a capability
- *             than the front-end                in any set
+ *   ids       be another user than root and     keep a group
+ *             than the front-end
+ *   user      have no name in its user          (layers.h)
+ *             namespace
+ *   caps                                        keep a capability in any set
  *   limits    hold as many descriptors as       make a process, dump core
  *             memory slots need
  *   privs     be closed to ptrace of its user   gain a privilege by exec
  *   filter    make the calls of worker.def      make any other
  *
- * Each stage fails closed: the worker ends and no front-end is served. There
+ * Each stage fails closed: the process ends and no front-end is served. There
  * is no switch to leave one out. The exception are the layers of layers.h,
  * which not every host permits: without one the worker goes on and tells,
  * unless the policy is strict.
@@ -27,7 +45,11 @@
 #define SANDBOX_H
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <sys/types.h>
+
+/* Where the spawner holds the worker's program, to be executed. */
+#define SANDBOX_PROGRAM_FD 4
 
 struct sandbox_policy {
 	bool strict;	 /* end if one of layers.h is missing */
@@ -54,10 +76,22 @@ int sandbox_close_fds(int first) __attribute__((warn_unused_result));
 int sandbox_enter(const struct sandbox_policy *policy, const char **stage)
     __attribute__((warn_unused_result));
 
+/*
+ * The same for the other two. sandbox_enter_spawner() is called with root if
+ * root has started us.
+ */
+int sandbox_enter_supervisor(const char **stage)
+    __attribute__((warn_unused_result));
+int sandbox_enter_spawner(bool root, const char **stage)
+    __attribute__((warn_unused_result));
+
 /* Which layers of layers.h are missing: a bit for each. */
 unsigned sandbox_missing(void);
 
 /* Lines of the allow list, for the log. */
 unsigned sandbox_rules(void);
+
+/* Print the filters of all three, with the reason for each line. */
+void sandbox_print(FILE *out);
 
 #endif

@@ -140,7 +140,7 @@ in_worker() {
 
 @test "the worker cannot be told to do without its filter" {
     run "$SHMEMD" --help
-    refute_output --regexp 'seccomp|no-sandbox'
+    refute_output --regexp 'no-(seccomp|sandbox)|disable'
     run -1 "$SHMEMD" --sandbox=off --socket-path="$socket" --region=shmid=0,size=4M
     assert_output --regexp "--sandbox: 'off' is neither auto nor strict"
     start_daemon
@@ -158,10 +158,17 @@ in_worker() {
 }
 
 @test "a worker is in namespaces of its own" {
-    in_worker 'for ns in net ipc uts cgroup mnt; do
+    in_worker 'for ns in pid net ipc uts cgroup mnt user; do
             [ "$(readlink /proc/$worker/ns/$ns)" = "$(readlink /proc/self/ns/$ns)" ] || echo $ns
         done'
-    assert_output $'net\nipc\nuts\ncgroup\nmnt'
+    assert_output $'pid\nnet\nipc\nuts\ncgroup\nmnt\nuser'
+}
+
+@test "a worker is the only process that it can name, and nobody has a name in its user namespace" {
+    in_worker 'grep -E "^NSpid:" /proc/$worker/status; wc -l </proc/$worker/uid_map; wc -l </proc/$worker/gid_map'
+    assert_line --index 0 --regexp '^NSpid:[[:space:]][0-9]+[[:space:]]1$'
+    assert_line --index 1 0
+    assert_line --index 2 0
 }
 
 @test "a worker has an empty root, and no other mount" {
@@ -175,27 +182,17 @@ in_worker() {
     assert_output --regexp '^ *lo$'
 }
 
-# A host that forbids namespaces to ordinary users: what is above the limit of
-# a user namespace cannot be made in any below it.
-without_namespaces=(unshare --user --map-root-user bash -c '
-    for kind in net ipc uts cgroup mnt; do
-        echo 0 >/proc/sys/user/max_${kind}_namespaces
-    done
-    exec unshare --user --map-user=1000 --map-group=1000 "$@"' bash)
-
 @test "where namespaces are forbidden workers serve without, and the log names what is missing" {
-    require_root
-    daemon_prefix=("${without_namespaces[@]}")
+    daemon_prefix=(without_namespaces 'user pid net ipc uts cgroup mnt')
     start_daemon
-    assert_log 'filter loaded .*, without: network namespace, IPC namespace, UTS namespace, cgroup namespace, empty root$'
+    assert_log 'filter loaded .*, without: PID namespace, network namespace, IPC namespace, UTS namespace, cgroup namespace, empty root, user namespace$'
     run -0 vuctl up flush stop
 }
 
 @test "where namespaces are forbidden --sandbox=strict does not start" {
-    require_root
-    run -1 --separate-stderr "${without_namespaces[@]}" "$SHMEMD" --sandbox=strict \
+    run -1 --separate-stderr without_namespaces 'user pid net ipc uts cgroup mnt' "$SHMEMD" --sandbox=strict \
         --socket-path="$socket" --region=shmid=0,size=4M --worker="$SHMEMD_WORKER"
-    assert_regex "$stderr" 'sandbox: network namespace: No space left on device'
+    assert_regex "$stderr" 'sandbox: PID namespace: Operation not permitted'
     assert [ ! -e "$socket" ]
 }
 
@@ -204,4 +201,116 @@ without_namespaces=(unshare --user --map-root-user bash -c '
     start_daemon --sandbox=strict
     assert_log 'filter loaded .*, all layers$'
     run -0 vuctl up flush stop
+}
+
+# --- supervisor and spawner -------------------------------------------------------
+
+# The five capability sets of a process, each as 16 hexadecimal digits.
+caps_of() {
+    sed -nE 's/^Cap(Inh|Prm|Eff|Bnd|Amb):[[:space:]]//p' "/proc/$1/status"
+}
+
+spawner_pid() {
+    pgrep -P "$daemon_pid" shmemd-spawner
+}
+
+@test "the supervisor keeps the capability to end workers, and no other" {
+    require_root
+    start_daemon
+    run -0 caps_of "$daemon_pid"
+    # inheritable, permitted, effective, bounding, ambient: CAP_KILL is 5
+    assert_output $'0000000000000000\n0000000000000020\n0000000000000020\n0000000000000020\n0000000000000000'
+    vuctl up flush run 'kill -s STOP $(worker_of 1)'
+    stop_daemon # which ends a worker that does nothing more
+}
+
+@test "the supervisor of an ordinary user has no capability" {
+    as_ordinary_user
+    start_daemon
+    run -0 caps_of "$daemon_pid"
+    assert_equal "${lines[1]}${lines[2]}${lines[4]}" "$(printf '0%.0s' {1..48})"
+}
+
+@test "supervisor and spawner have filters, gain no privileges, and cannot be traced by their user" {
+    as_ordinary_user
+    start_daemon
+    local pid
+    for pid in "$daemon_pid" "$(spawner_pid)"; do
+        run -0 cat "/proc/$pid/status"
+        assert_line --regexp '^Seccomp:[[:space:]]2$'
+        assert_line --regexp '^NoNewPrivs:[[:space:]]1$'
+        # what cannot be dumped belongs to root
+        assert_equal "$(stat -c %u "/proc/$pid/mem")" 0
+    done
+}
+
+@test "the spawner keeps what a worker's set-up needs: namespaces, ids and the bounding set" {
+    require_root
+    start_daemon
+    run -0 caps_of "$(spawner_pid)"
+    # SETGID 6, SETUID 7, SETPCAP 8, SYS_ADMIN 21
+    assert_equal "${lines[1]} ${lines[3]}" '00000000002001c0 00000000002001c0'
+}
+
+@test "the spawner of an ordinary user has its capabilities in a user namespace of its own" {
+    as_ordinary_user
+    start_daemon
+    run -0 caps_of "$(spawner_pid)"
+    assert_equal "${lines[1]} ${lines[3]}" '0000000000200100 0000000000200100'
+    [[ $(readlink "/proc/$(spawner_pid)/ns/user") != $(readlink /proc/self/ns/user) ]]
+}
+
+@test "the spawner holds the worker's program and one socket, and no region" {
+    start_daemon
+    require_proc_fd "$(spawner_pid)"
+    run -0 find "/proc/$(spawner_pid)/fd" -type l -printf '%f %l\n'
+    if is_sanitized; then # where the sanitizer reports to
+        output=$(sed "s|^2 .*|2 /dev/null|" <<<"$output")
+    fi
+    output=$(sort -n <<<"$output" | sed -E 's/\[[0-9]+\]//')
+    assert_output $'0 /dev/null\n1 /dev/null\n2 /dev/null\n4 '"$(realpath "$SHMEMD_WORKER")"$'\n5 socket:'
+}
+
+@test "when memory runs out a worker goes before the supervisor" {
+    start_daemon
+    run -0 vuctl up run 'cat /proc/$(worker_of 1)/oom_score_adj'
+    assert_output "$(($(<"/proc/$daemon_pid/oom_score_adj") + 1))"
+}
+
+@test "Ctrl-C ends the supervisor, and the spawner with it" {
+    start_daemon
+    local spawner
+    spawner=$(spawner_pid)
+    kill -s INT "$spawner" "$daemon_pid"
+    expect_daemon_end 0
+    wait_until has_ended "$spawner"
+}
+
+@test "without its spawner the supervisor serves who is there, lets nobody in, and ends with an error" {
+    start_daemon
+    run -0 vuctl up flush run 'kill -s KILL $(pgrep -P $daemon_pid shmemd-spawner); wait_until log_has "spawner was ended"' flush stop
+    expect_daemon_end 1
+    assert_log 'the spawner was ended from outside: no front-end is let in any more'
+    assert [ ! -e "$socket" ]
+}
+
+@test "a spawner that is stopped does not stop front-ends that are served" {
+    start_daemon
+    run -0 vuctl on a up flush \
+        run 'kill -s STOP $(pgrep -P $daemon_pid shmemd-spawner)' \
+        on b up flush on a flush stop on b stop
+    kill -s CONT "$(spawner_pid)"
+}
+
+@test "the filters are as small as they say" {
+    run -0 "$SHMEMD" --print-seccomp
+    is_sanitized && return 0
+    local line
+    while read -r line; do
+        echo "# $line" >&3
+    done < <(grep ' calls allowed by ' <<<"$output")
+    assert_line --regexp '^supervisor: 26 calls allowed by 28 rules, 14 of them with argument rules; 2 rules for an error; all else kills$'
+    assert_line --regexp '^worker: 20 calls allowed by 23 rules, 13 of them with argument rules; 4 rules for an error; all else kills$'
+    # each line has its caller and its reason
+    refute_line --regexp '^[a-z0-9_]+\(.*\)( *:| [^:]*:) *$'
 }

@@ -223,13 +223,24 @@ spawned() {
 # --- workers die -------------------------------------------------------------------
 
 # A worker that dies by a signal costs its connection and no other; the log
-# names the signal; the next connection works.
+# names the signal; the next connection works. As the first process of a PID
+# namespace it would only die by SIGKILL and by what it does itself.
 survives() {
+    # shellcheck disable=SC2034 # start_daemon reads it
+    daemon_prefix=(without_namespaces pid)
     start_daemon
     run -0 vuctl on other up on a up \
         run "kill -s $1 \$(worker_of 2)" expect-close \
         connect up flush on other flush
     assert_log "SIG$1|[Ss]ignal $(kill -l "$1")\b"
+}
+
+@test "signals from outside do not reach a worker, but for SIGKILL and SIGSTOP" {
+    start_daemon
+    run -0 vuctl up run 'for s in TERM INT HUP SEGV ABRT SYS QUIT USR1; do
+            kill -s $s $(worker_of 1)
+        done' flush run 'kill -s KILL $(worker_of 1)' expect-close
+    assert_log 'SIGKILL'
 }
 
 @test "a worker killed by SIGKILL costs only its connection" {

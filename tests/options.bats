@@ -11,7 +11,7 @@ load helpers/common
 @test "--help names every option on stdout" {
     run -0 --separate-stderr "$SHMEMD" --help
     for option in socket-path fd device region front-end user once log-level \
-        print-capabilities help version; do
+        print-capabilities print-seccomp help version; do
         assert_output --partial "--$option"
     done
     assert_equal "$stderr" ""

@@ -76,16 +76,24 @@ fds_of(const struct priv_msg *msg)
 {
 	if (msg->type == PRIV_REGIONS)
 		return msg->u.regions.n;
-	return msg->type == PRIV_CONNECT ? 1 : 0;
+	return msg->type == PRIV_CONNECT || msg->type == PRIV_SPAWN ? 1 : 0;
 }
 
 static bool
 goes(uint32_t type, enum priv_way way)
 {
-	bool up = type == PRIV_READY || type == PRIV_LOG;
-
-	return type != 0 && type < PRIV_TYPE_END &&
-	       up == (way == PRIV_TO_SUPERVISOR);
+	switch (type) {
+	case PRIV_READY:
+	case PRIV_LOG:
+		return way == PRIV_TO_SUPERVISOR;
+	case PRIV_SPAWN:
+		return way == PRIV_TO_SPAWNER;
+	case PRIV_SPAWNED:
+		return way == PRIV_FROM_SPAWNER;
+	default:
+		return type != 0 && type < PRIV_TYPE_END &&
+		       way == PRIV_TO_WORKER;
+	}
 }
 
 /* Receive one message; expected: whether it is a good one, if that is known.
@@ -122,6 +130,9 @@ receive(enum priv_way way, const bool *expected)
 		log_text(&msg.u.log);
 	return rc != -EAGAIN;
 }
+
+static const enum priv_way ways[4] = { PRIV_TO_SUPERVISOR, PRIV_FROM_SPAWNER,
+	PRIV_TO_WORKER, PRIV_TO_SPAWNER };
 
 static unsigned
 take_fds(int fds[static FUZZ_FDS_MAX])
@@ -178,7 +189,7 @@ op_round(void)
 {
 	struct priv_msg msg = { 0 };
 	enum priv_type type = fuzz_u8(&in) % (PRIV_TYPE_END + 1U);
-	uint8_t way = fuzz_u8(&in) % 2;
+	enum priv_way way = ways[fuzz_u8(&in) % 4];
 	int fds[FUZZ_FDS_MAX];
 	unsigned nfds = take_fds(fds);
 	bool fits, expected;
@@ -195,10 +206,9 @@ op_round(void)
 	rc = priv_send(pair[1], type, &msg, nfds != 0 ? fds : NULL, nfds);
 	FUZZ_CHECK(fits ? rc == 0 : rc == -EINVAL,
 	    "priv_send returned %d for %u descriptors", rc, nfds);
-	expected = goes(type, way ? PRIV_TO_WORKER : PRIV_TO_SUPERVISOR);
+	expected = goes(type, way);
 	if (rc == 0)
-		(void)receive(
-		    way ? PRIV_TO_WORKER : PRIV_TO_SUPERVISOR, &expected);
+		(void)receive(way, &expected);
 }
 
 int
@@ -211,8 +221,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	log_set_level((enum log_level)(fuzz_u8(&in) % LOG_LEVELS));
 	for (unsigned i = 0; i < OPS_MAX && in.left != 0; i++) {
 		uint8_t op = fuzz_u8(&in);
-		enum priv_way way =
-		    (op & 0x80) ? PRIV_TO_WORKER : PRIV_TO_SUPERVISOR;
+		enum priv_way way = ways[op >> 6];
 		bool good;
 
 		switch (op % 4) {

@@ -159,14 +159,15 @@ worker_of() {
     sed -nE "s/.*: conn $1: .*worker ([0-9]+)\$/\1/p" "$log" | tail -n 1
 }
 
-# The daemon's children: those that serve, and one that is kept ready.
+# The daemon's workers: those that serve, and one that is kept ready. (Its other
+# child is the spawner.)
 worker_pids() {
     local stat rest pid ppid
     for stat in /proc/[0-9]*/stat; do
         { read -r rest <"$stat"; } 2>/dev/null || continue
         pid=${rest%% *}
         read -r _ ppid _ <<<"${rest##*) }"
-        if [[ $ppid = "$daemon_pid" ]]; then
+        if [[ $ppid = "$daemon_pid" && $rest != *'(shmemd-spawner)'* ]]; then
             echo "$pid"
         fi
     done | sort -n
@@ -211,6 +212,21 @@ vuctl() {
 
 # For the commands that vuctl's step "run" plays.
 export -f wait_until has_ended have_ended worker_of worker_pids has_workers log_has fds_of
+
+# without_namespaces 'KIND...' CMD...: on a host that forbids namespaces of these
+# kinds: what is above the limit of a user namespace cannot be made in any below.
+# Of user namespaces there is one more, in which CMD is an ordinary user.
+without_namespaces() {
+    # shellcheck disable=SC2016 # for the shell that unshare starts
+    exec unshare --user --map-root-user bash -c '
+        for kind in $1; do
+            limit=0
+            [[ $kind != user ]] || limit=1
+            echo $limit >/proc/sys/user/max_${kind}_namespaces
+        done
+        shift
+        exec unshare --user --map-user=1000 --map-group=1000 "$@"' bash "$@"
+}
 
 # --- what a test needs ------------------------------------------------------------
 

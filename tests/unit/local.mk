@@ -74,7 +74,8 @@ tests_unit_test_options_SOURCES = tests/unit/test_options.c \
 	daemon/options.c daemon/options.h \
 	daemon/region.c daemon/region.h \
 	daemon/size.c daemon/size.h
-tests_unit_test_options_LDADD = daemon/libshmemd.a $(unit_ldadd)
+tests_unit_test_options_LDADD = daemon/libshmemd.a \
+	sandbox/libsandbox.a $(LIBSECCOMP_LIBS) $(LIBCAP_NG_LIBS) $(unit_ldadd)
 
 tests_unit_test_packed_CFLAGS = $(unit_cflags)
 tests_unit_test_packed_LDADD = $(unit_ldadd)

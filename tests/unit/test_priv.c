@@ -29,6 +29,8 @@ static const struct {
 	{ PRIV_CONNECT, PRIV_TO_WORKER, 1 },
 	{ PRIV_READY, PRIV_TO_SUPERVISOR, 0 },
 	{ PRIV_LOG, PRIV_TO_SUPERVISOR, 0 },
+	{ PRIV_SPAWN, PRIV_TO_SPAWNER, 1 },
+	{ PRIV_SPAWNED, PRIV_FROM_SPAWNER, 0 },
 };
 
 static int ends[2];

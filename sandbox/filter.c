@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Seccomp filters; see filter.h. */
+#include "config.h"
+
+#include "filter.h"
+
+#include "sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+/* --- the lists ----------------------------------------------------------- */
+
+/* NOLINTBEGIN(bugprone-macro-parentheses): parts of initializers */
+#define EQ(n, value)                                                           \
+	{                                                                      \
+		n, SCMP_CMP_EQ, (scmp_datum_t)(value), 0                       \
+	}
+#define LE(n, value)                                                           \
+	{                                                                      \
+		n, SCMP_CMP_LE, (scmp_datum_t)(value), 0                       \
+	}
+#define MASKED(n, mask, value)                                                 \
+	{                                                                      \
+		n, SCMP_CMP_MASKED_EQ, (scmp_datum_t)(mask),                   \
+		    (scmp_datum_t)(value)                                      \
+	}
+#define RULE(name, errno_, errno_name, by, why, ...)                           \
+	{                                                                      \
+		.call = #name,                                                 \
+		.nr = SCMP_SYS(name),                                          \
+		.error = errno_,                                               \
+		.error_name = errno_name,                                      \
+		.caller = by,                                                  \
+		.reason = why,                                                 \
+		.nargs = sizeof((struct scmp_arg_cmp[]){ __VA_ARGS__ }) /      \
+			 sizeof(struct scmp_arg_cmp),                          \
+		.args = { __VA_ARGS__ },                                       \
+	},
+/* NOLINTEND(bugprone-macro-parentheses) */
+#define ALLOW(name, caller, reason, ...)                                       \
+	RULE(name, 0, "", caller, reason, __VA_ARGS__)
+#ifdef SHMEMD_INSTRUMENTED /* instrumented programs take memory */
+#define DENY(name, error, caller, reason, ...)
+#else
+#define DENY(name, error, caller, reason, ...)                                 \
+	RULE(name, error, #error, caller, reason, __VA_ARGS__)
+#endif
+
+static const struct filter_rule supervisor_rules[] = {
+#include "supervisor.def"
+#ifdef SHMEMD_INSTRUMENTED
+#include "instrumented.def"
+#endif
+};
+
+static const struct filter_rule worker_rules[] = {
+#include "worker.def"
+#ifdef SHMEMD_INSTRUMENTED
+#include "instrumented.def"
+#endif
+};
+
+/* Filters add up: what a worker's own may allow, the one that it inherits has
+ * to allow too. What the one denies, the other may have to allow. */
+#undef DENY
+#define DENY(name, error, caller, reason, ...)
+static const struct filter_rule spawner_rules[] = {
+#include "spawner.def"
+#include "worker.def"
+#ifdef SHMEMD_INSTRUMENTED
+#include "instrumented.def"
+#endif
+};
+
+#define LIST(list)                                                             \
+	{                                                                      \
+		list, sizeof(list) / sizeof((list)[0])                         \
+	}
+static const struct {
+	const struct filter_rule *rules;
+	unsigned n;
+} lists[FILTERS] = {
+	[FILTER_SUPERVISOR] = LIST(supervisor_rules),
+	[FILTER_SPAWNER] = LIST(spawner_rules),
+	[FILTER_WORKER] = LIST(worker_rules),
+};
+
+const struct filter_rule *
+filter_rules(enum filter_id id, unsigned *n)
+{
+	*n = lists[id].n;
+	return lists[id].rules;
+}
+
+/* --- a list becomes a filter --------------------------------------------- */
+
+int
+filter_add(scmp_filter_ctx filter, enum filter_id id)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && i < lists[id].n; i++) {
+		const struct filter_rule *r = &lists[id].rules[i];
+
+		rc = seccomp_rule_add_array(filter,
+		    r->error == 0 ? SCMP_ACT_ALLOW
+				  : SCMP_ACT_ERRNO((unsigned)r->error),
+		    r->nr, r->nargs, r->args);
+	}
+	return rc;
+}
+
+int
+filter_load(enum filter_id id)
+{
+	uint32_t kill = SCMP_ACT_KILL_PROCESS;
+	scmp_filter_ctx filter = seccomp_init(kill);
+	int rc;
+
+#ifdef SHMEMD_INSTRUMENTED
+	if (filter == NULL) {
+		/* valgrind knows prctl's filter, which kills by thread. */
+		kill = SCMP_ACT_KILL_THREAD;
+		filter = seccomp_init(kill);
+	}
+#endif
+	if (filter == NULL)
+		return -ENOMEM;
+	/* A call by another architecture's table is as forbidden as any. */
+	rc = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, kill);
+	if (rc == 0) /* look for a call's rules by halves, not one by one */
+		rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	if (rc == 0)
+		rc = filter_add(filter, id);
+	if (rc == 0)
+		rc = seccomp_load(filter);
+	seccomp_release(filter);
+	return rc;
+}
+
+/* --- for people ---------------------------------------------------------- */
+
+/* "read(arg2 == 8)" */
+static void
+describe(const struct filter_rule *r, char *text, size_t size)
+{
+	size_t len = (size_t)snprintf(text, size, "%s(", r->call);
+
+	for (unsigned i = 0; i < r->nargs && len < size; i++) {
+		const struct scmp_arg_cmp *a = &r->args[i];
+		unsigned long long one = a->datum_a, two = a->datum_b;
+		const char *comma = i == 0 ? "" : ", ";
+
+		if (a->op == SCMP_CMP_MASKED_EQ)
+			len += (size_t)snprintf(text + len, size - len,
+			    "%sarg%u & %#llx == %#llx", comma, a->arg, one,
+			    two);
+		else
+			len += (size_t)snprintf(text + len, size - len,
+			    "%sarg%u %s %#llx", comma, a->arg,
+			    a->op == SCMP_CMP_LE ? "<=" : "==", one);
+	}
+	if (len < size)
+		(void)snprintf(text + len, size - len, ")");
+}
+
+/* Whether an earlier rule allows this call, too. */
+static bool
+seen(const struct filter_rule *rules, unsigned i)
+{
+	for (unsigned k = 0; k < i; k++)
+		if (rules[k].error == 0 && rules[k].nr == rules[i].nr)
+			return true;
+	return false;
+}
+
+static void
+print_one(FILE *out, enum filter_id id, const char *name)
+{
+	const struct filter_rule *rules = lists[id].rules;
+	unsigned calls = 0, lines = 0, checked = 0, denied = 0;
+	char text[120];
+
+	for (unsigned i = 0; i < lists[id].n; i++) {
+		if (rules[i].nr < 0)
+			continue;
+		if (rules[i].error != 0) {
+			denied++;
+			continue;
+		}
+		lines++;
+		calls += !seen(rules, i);
+		checked += rules[i].nargs != 0;
+	}
+	(void)fprintf(out,
+	    "%s: %u calls allowed by %u rules, %u of them with argument "
+	    "rules; %u rules for an error; all else kills\n",
+	    name, calls, lines, checked, denied);
+	for (unsigned i = 0; i < lists[id].n; i++) {
+		if (rules[i].nr < 0)
+			continue; /* libseccomp's: this CPU has no such call */
+		describe(&rules[i], text, sizeof(text));
+		(void)fprintf(out, "%s%s%s %s: %s\n",
+		    rules[i].error == 0 ? "" : rules[i].error_name,
+		    rules[i].error == 0 ? "" : " ", text, rules[i].caller,
+		    rules[i].reason);
+	}
+}
+
+void
+filter_print(FILE *out)
+{
+	static const char *const names[FILTERS] = {
+		[FILTER_SUPERVISOR] = "supervisor",
+		[FILTER_SPAWNER] = "spawner",
+		[FILTER_WORKER] = "worker",
+	};
+
+	for (unsigned i = 0; i < FILTERS; i++)
+		print_one(out, (enum filter_id)i, names[i]);
+}
