@@ -141,12 +141,15 @@ spawner_run(int program, int sock, bool root)
 		(void)snprintf(msg.u.spawned.stage, sizeof(msg.u.spawned.stage),
 		    "%s", stage);
 		if (priv_send(SPAWNER_FD, PRIV_SPAWNED, &msg, NULL, 0) < 0 ||
-		    priv_recv(SPAWNER_FD, PRIV_TO_SPAWNER, true, &msg, fds) !=
-			1)
-			_exit(0); /* the supervisor has ended */
+		    priv_recv(
+			SPAWNER_FD, PRIV_TO_SPAWNER, true, &msg, fds) != 1)
+			break; /* the supervisor has ended */
 		rc = fds[0] == PRIV_WORKER_FD ? start() : -EBADF;
 		fd_closep(&fds[0]);
 	}
+	(void)close(SPAWNER_FD);
+	(void)close(SANDBOX_PROGRAM_FD);
+	_exit(0);
 }
 
 /* --- in the supervisor --------------------------------------------------- */

@@ -396,7 +396,7 @@ make_inflight(struct vus_host *host, unsigned queues)
 static void
 reserve_memory(void)
 {
-#ifdef M_TRIM_THRESHOLD
+#if defined(M_TRIM_THRESHOLD) && !defined(SHMEMD_INSTRUMENTED)
 	void *block;
 
 	/* From one piece, which is kept when it is free. */
