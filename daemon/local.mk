@@ -7,6 +7,7 @@ daemon_libshmemd_a_SOURCES = \
 	daemon/device_kind.c daemon/device_kind.h \
 	daemon/log.c daemon/log.h \
 	daemon/loop.c daemon/loop.h \
+	daemon/memory.c daemon/memory.h \
 	daemon/priv.c daemon/priv.h \
 	daemon/profile.c daemon/profile.h
 

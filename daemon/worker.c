@@ -16,6 +16,7 @@
 #include "fd.h"
 #include "log.h"
 #include "loop.h"
+#include "memory.h"
 #include "pmem.h"
 #include "priv.h"
 #include "profile.h"
@@ -26,14 +27,12 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -378,14 +377,16 @@ take_region(struct worker *w, const struct priv_region *region, int fd)
 static void
 make_inflight(struct vus_host *host, unsigned queues)
 {
+	const char *what;
+	int rc;
+
 	host->inflight_size = (uint64_t)queues * VUS_INFLIGHT_MAX;
-	host->inflight_fd =
-	    memfd_create("inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (host->inflight_fd < 0 ||
-	    ftruncate(host->inflight_fd, (off_t)host->inflight_size) < 0 ||
-	    fcntl(host->inflight_fd, F_ADD_SEALS,
-		F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-		setup_failed("inflight buffer: %s", strerror(errno));
+	host->inflight_fd = rc =
+	    memory_create("inflight", host->inflight_size, &what);
+	if (rc >= 0)
+		rc = memory_seal(host->inflight_fd, false);
+	if (rc < 0)
+		setup_failed("inflight buffer: %s", strerror(-rc));
 }
 
 /*

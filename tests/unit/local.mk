@@ -12,6 +12,7 @@ UNIT_TESTS = \
 	tests/unit/test_map \
 	tests/unit/test_map_model \
 	tests/unit/test_mem \
+	tests/unit/test_memory \
 	tests/unit/test_message \
 	tests/unit/test_options \
 	tests/unit/test_packed \
@@ -66,6 +67,9 @@ tests_unit_test_map_model_LDADD = $(unit_ldadd)
 tests_unit_test_mem_CFLAGS = $(unit_cflags)
 tests_unit_test_mem_LDADD = $(unit_ldadd)
 
+tests_unit_test_memory_CFLAGS = $(unit_cflags)
+tests_unit_test_memory_LDADD = daemon/libshmemd.a $(unit_ldadd)
+
 tests_unit_test_message_CFLAGS = $(unit_cflags)
 tests_unit_test_message_LDADD = $(unit_ldadd)
 
@@ -91,7 +95,7 @@ tests_unit_test_priv_LDADD = daemon/libshmemd.a $(unit_ldadd)
 tests_unit_test_region_CFLAGS = $(unit_cflags)
 tests_unit_test_region_SOURCES = tests/unit/test_region.c \
 	daemon/region.c daemon/region.h
-tests_unit_test_region_LDADD = $(unit_ldadd)
+tests_unit_test_region_LDADD = daemon/libshmemd.a $(unit_ldadd)
 
 tests_unit_test_session_CFLAGS = $(unit_cflags)
 tests_unit_test_session_LDADD = $(unit_ldadd)
