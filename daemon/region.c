@@ -5,7 +5,6 @@
 #include "region.h"
 
 #include "fd.h"
-#include "memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -53,11 +52,31 @@ load_image(int fd, const char *path, uint64_t room)
 	return memory_copy(fd, image, size);
 }
 
+/*
+ * Put a descriptor that cannot write in the place of one that can. Before
+ * Linux 6.7 it is needed to map sealed content at all.
+ */
+static int
+keep_for_reading(int *fd)
+{
+	char path[32];
+	int reading;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", *fd);
+	reading = open(path, O_RDONLY | O_CLOEXEC);
+	if (reading < 0)
+		return -errno;
+	fd_closep(fd);
+	*fd = reading;
+	return 0;
+}
+
 int
 region_create(
     struct region *region, const struct region_spec *spec, const char **what)
 {
 	char name[REGION_NAME_MAX + sizeof(PACKAGE_NAME) + 1];
+	bool read_only = spec->access != MEMORY_READ_WRITE;
 	AUTO_FD int fd = -1;
 	int rc;
 
@@ -74,7 +93,11 @@ region_create(
 			return rc;
 	}
 	*what = "F_ADD_SEALS";
-	rc = memory_seal(fd, false);
+	rc = memory_seal(fd, read_only);
+	if (rc < 0)
+		return rc;
+	*what = "/proc/self/fd";
+	rc = read_only ? keep_for_reading(&fd) : 0;
 	if (rc < 0)
 		return rc;
 	region->fd = fd_steal(&fd);

@@ -6,6 +6,8 @@
 #ifndef REGION_H
 #define REGION_H
 
+#include "memory.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,11 +19,13 @@ struct region_spec {
 	uint64_t size;		    /* bytes; 0: the image's, rounded up */
 	const char *image;	    /* file to load, or NULL */
 	char name[REGION_NAME_MAX]; /* for /proc and messages, not empty */
+	enum memory_access access;
+	bool fallback_copy; /* COPY, where the front-end has no READ_ONLY */
 };
 
 struct region {
 	struct region_spec spec;
-	int fd; /* owned memfd, read-write, sealed */
+	int fd; /* owned memfd, sealed; open for writing if READ_WRITE */
 };
 
 /*
@@ -36,6 +40,8 @@ int region_image_size(const char *image, uint64_t *size)
  * Make the region: a memfd called vhost-shmemd:NAME of spec->size bytes that
  * holds the image and zeros behind it, never executable where the kernel
  * knows that, mode 0600, sealed against shrinking, growing and further seals.
+ * Unless it is MEMORY_READ_WRITE it is sealed against every write, too, and
+ * no descriptor for writing is left.
  * Returns 0; or a negative errno with what failed in *what. On error
  * region->fd is -1.
  */

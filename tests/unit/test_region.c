@@ -141,6 +141,33 @@ a_region_cannot_be_made_executable_where_the_kernel_knows_that(void **state)
 }
 
 static void
+what_is_only_read_has_no_writer_left(void **state)
+{
+	static const enum memory_access accesses[] = { MEMORY_READ_ONLY,
+		MEMORY_COPY };
+	unsigned before = count_fds();
+
+	(void)state;
+	assert_int_equal(write(image_fd, "abc", 3), 3);
+	spec.image = image;
+	for (unsigned i = 0; i < ARRAY_LEN(accesses); i++) {
+		spec.access = accesses[i];
+		create(0);
+		assert_int_equal(count_fds(), before + 1);
+		assert_int_equal(
+		    fcntl(region.fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+		assert_int_equal(
+		    fcntl(region.fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+		assert_int_equal(fcntl(region.fd, F_GET_SEALS) &
+				     (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE),
+		    F_SEAL_WRITE | F_SEAL_FUTURE_WRITE);
+		expect_bytes(0, 1, 'a');
+		expect_bytes(3, PAGE, 0);
+		fd_closep(&region.fd);
+	}
+}
+
+static void
 an_image_is_loaded_and_zeros_are_behind_it(void **state)
 {
 	static unsigned char bytes[PAGE + 100];
@@ -261,6 +288,7 @@ main(void)
 		REGION_TEST(size_and_seals_are_final_and_content_is_not),
 		REGION_TEST(
 		    a_region_cannot_be_made_executable_where_the_kernel_knows_that),
+		REGION_TEST(what_is_only_read_has_no_writer_left),
 		REGION_TEST(an_image_is_loaded_and_zeros_are_behind_it),
 		REGION_TEST(an_image_fits_up_to_the_last_byte),
 		REGION_TEST(holes_of_an_image_stay_holes),
