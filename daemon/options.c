@@ -59,10 +59,14 @@ static const struct {
 	{ "device", "TYPE", OPT_DEVICE,
 	    "the device: pmem (default), or raw, which has regions\n"
 	    "and nothing else" },
-	{ "region", "shmid=0,size=SIZE[,image=FILE][,name=NAME]", OPT_REGION,
+	{ "region", "shmid=0,size=SIZE[,image=FILE][,name=NAME][,...]",
+	    OPT_REGION,
 	    "a shared memory region; SIZE takes K, M, G and T;\n"
 	    "with image=FILE it begins as a copy of FILE, and\n"
-	    "size= may be left out; a raw device may have several" },
+	    "size= may be left out; a raw device may have several;\n"
+	    "access=read-only: front-ends cannot write to it; for\n"
+	    "those that cannot map it then read-only-fallback=copy\n"
+	    "gives each a copy of its own" },
 	{ "front-end", "PROFILE", OPT_FRONT_END,
 	    "what connects: qemu (default), rust-vmm, crosvm,\n"
 	    "rust-vmm-0.16, rfc" },
@@ -254,18 +258,33 @@ parse_name(struct region_spec *spec, const char *name)
 }
 
 static bool
+parse_access(struct region_spec *spec, const char *access)
+{
+	if (strcmp(access, "read-only") == 0)
+		spec->access = MEMORY_READ_ONLY;
+	else if (strcmp(access, "read-write") == 0)
+		spec->access = MEMORY_READ_WRITE;
+	else
+		return wrong(
+		    "access=%s: it is read-write or read-only", access);
+	return true;
+}
+
+static bool
 parse_region(struct options *o, char *text)
 {
-	enum { SHMID, SIZE, IMAGE, NAME };
+	enum { SHMID, SIZE, IMAGE, NAME, ACCESS, FALLBACK };
 	char *const keys[] = {
 		[SHMID] = (char[]){ "shmid" },
 		[SIZE] = (char[]){ "size" },
 		[IMAGE] = (char[]){ "image" },
 		[NAME] = (char[]){ "name" },
+		[ACCESS] = (char[]){ "access" },
+		[FALLBACK] = (char[]){ "read-only-fallback" },
 		NULL,
 	};
 	struct region_spec *spec = &o->regions[o->nregions];
-	bool seen[NAME + 1] = { false };
+	bool seen[FALLBACK + 1] = { false };
 	unsigned long number;
 
 	if (o->nregions == OPTIONS_REGIONS_MAX)
@@ -277,7 +296,8 @@ parse_region(struct options *o, char *text)
 
 		if (key < 0)
 			return wrong("--region: '%s' is not a key of a region:"
-				     " shmid, size, image and name are",
+				     " shmid, size, image, name, access and "
+				     "read-only-fallback are",
 			    value);
 		if (value == NULL || *value == '\0')
 			return wrong("--region: %s= wants a value", keys[key]);
@@ -300,6 +320,17 @@ parse_region(struct options *o, char *text)
 		case NAME:
 			if (!parse_name(spec, value))
 				return false;
+			break;
+		case ACCESS:
+			if (!parse_access(spec, value))
+				return false;
+			break;
+		case FALLBACK:
+			if (strcmp(value, "copy") != 0)
+				return wrong("read-only-fallback=%s: copy is "
+					     "the one there is",
+				    value);
+			spec->fallback_copy = true;
 			break;
 		default:
 			break;
@@ -487,6 +518,32 @@ check_image(const struct options *o, struct region_spec *spec)
 	return true;
 }
 
+/* A front-end that writes to what it should only read is given nothing that
+ * others see. */
+static bool
+check_access(const struct options *o, struct region_spec *spec)
+{
+	if (spec->access == MEMORY_READ_WRITE)
+		return !spec->fallback_copy ||
+		       wrong("region %s: read-only-fallback=copy is for "
+			     "regions with access=read-only",
+			   spec->name);
+	if (spec->image == NULL)
+		return wrong("region %s: access=read-only without image= is "
+			     "zeros for ever; image=FILE says what to read",
+		    spec->name);
+	if (o->profile->maps_read_only)
+		return true;
+	if (!spec->fallback_copy)
+		return wrong("region %s: access=read-only: "
+			     "--front-end=%s maps no memory but what it can "
+			     "write; with read-only-fallback=copy each "
+			     "front-end gets a copy of its own",
+		    spec->name, o->profile->name);
+	spec->access = MEMORY_COPY;
+	return true;
+}
+
 static bool
 check_regions(struct options *o)
 {
@@ -509,7 +566,7 @@ check_regions(struct options *o)
 			    spec->shmid, kind->name);
 		if (spec->image != NULL && !check_image(o, spec))
 			return false;
-		if (!check_size(o, spec))
+		if (!check_size(o, spec) || !check_access(o, spec))
 			return false;
 	}
 	if (o->nregions > o->profile->max_regions)

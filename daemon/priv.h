@@ -67,7 +67,7 @@ struct priv_setup {
 struct priv_region {
 	uint64_t size; /* bytes */
 	uint32_t shmid;
-	uint32_t writable; /* boolean */
+	uint32_t access; /* enum memory_access: what the worker makes of it */
 };
 
 struct priv_regions {

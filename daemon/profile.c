@@ -29,7 +29,9 @@ static const struct profile profiles[] = {
 	 * second start of a guest's driver; all regions together become one
 	 * PCI BAR, whose size is a power of two or an assertion fails; a
 	 * fourth region's PCI capability does not fit, likewise. Its generic
-	 * device does not pass the reset of a single queue on to us.
+	 * device does not pass the reset of a single queue on to us. It maps
+	 * all memory writable, whatever SHMEM_MAP says, and refuses what it
+	 * cannot.
 	 */
 	{
 	    .name = "qemu",
@@ -45,6 +47,7 @@ static const struct profile profiles[] = {
 	    .protocol_features = COMMON | RUST_VMM,
 	    .shmem_bit = VUS_F_SHMEM,
 	    .max_regions = VUS_SHMEM_MAX,
+	    .maps_read_only = true,
 	},
 	/* crosvm takes one region per device, and keeps its mapping over a
 	 * reset of the device. */
@@ -53,6 +56,7 @@ static const struct profile profiles[] = {
 	    .protocol_features = COMMON,
 	    .shmem_bit = VUS_F_SHMEM,
 	    .max_regions = 1,
+	    .maps_read_only = true,
 	},
 	/* The crate vhost 0.16: SHMEM has bit 21 there, which is
 	 * GPA_ADDRESSES to everybody else. */
@@ -61,6 +65,7 @@ static const struct profile profiles[] = {
 	    .protocol_features = COMMON | RUST_VMM,
 	    .shmem_bit = 21,
 	    .max_regions = VUS_SHMEM_MAX,
+	    .maps_read_only = true,
 	},
 	/* GET_SHMEM_CONFIG as it was proposed: bit 20, and an answer of as
 	 * many sizes as there are. */
@@ -70,6 +75,7 @@ static const struct profile profiles[] = {
 	    .shmem_bit = 20,
 	    .short_shmem_config = true,
 	    .max_regions = VUS_SHMEM_MAX,
+	    .maps_read_only = true,
 	},
 };
 

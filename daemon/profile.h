@@ -19,6 +19,7 @@ struct profile {
 	uint64_t virtio_without;    /* virtio features it cannot keep */
 	unsigned max_regions;	    /* that the front-end survives */
 	bool power_of_two;	    /* the sum of all sizes must be one */
+	bool maps_read_only; /* it maps a descriptor that is for reading */
 };
 
 /* The profile with this name or index, or NULL. */

@@ -42,8 +42,10 @@
 /* Lines above debug that a worker may log per second. */
 #define LINES_MAX 20U
 
-/* How long the first worker may take to be confined. */
-static const struct timeval first_ready = { .tv_sec = 10 };
+/* How long the first worker may take to be confined, in seconds; and, before,
+ * to copy regions, at a rate that a host has even when it is busy. */
+#define FIRST_READY 10
+#define BYTES_PER_SECOND (UINT64_C(64) << 20)
 /* At the end: how long front-ends get to hang up by themselves, for QEMU may
  * abort of a connection that is closed under it. */
 static const struct timeval grace = { .tv_sec = 1 };
@@ -111,6 +113,18 @@ expects_more(const struct supervisor *sv)
 	if (sv->options->once || (sv->open && sv->listener.connected))
 		return sv->conns == 0;
 	return true;
+}
+
+/* When to give up on the first worker, seconds. */
+static time_t
+first_ready(const struct supervisor *sv)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < sv->options->nregions; i++)
+		if (sv->options->regions[i].access == MEMORY_COPY)
+			bytes += sv->options->regions[i].size;
+	return (time_t)(FIRST_READY + bytes / BYTES_PER_SECOND);
 }
 
 static unsigned
@@ -293,7 +307,7 @@ send_setup(const struct supervisor *sv, int chan)
 
 			r->shmid = region->spec.shmid;
 			r->size = region->spec.size;
-			r->writable = 1;
+			r->access = (uint32_t)region->spec.access;
 			fds[n] = region->fd;
 		}
 		msg.u.regions.n = n;
@@ -638,8 +652,8 @@ deadline_ready(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (!sv->ending) {
-		log_error("the first worker was not ready within %d s",
-		    (int)first_ready.tv_sec);
+		log_error("the first worker was not ready within %lld s",
+		    (long long)first_ready(sv));
 		finish(sv, EXIT_FAILURE);
 		return;
 	}
@@ -680,6 +694,12 @@ end_ready(evutil_socket_t signo, short what, void *arg)
 static int
 make_regions(struct supervisor *sv)
 {
+	static const char *const access[] = {
+		[MEMORY_READ_WRITE] = "",
+		[MEMORY_READ_ONLY] = ", read-only",
+		[MEMORY_COPY] = ", a copy for each front-end",
+	};
+
 	for (unsigned i = 0; i < sv->options->nregions; i++) {
 		const struct region_spec *spec = &sv->options->regions[i];
 		const char *what;
@@ -690,10 +710,11 @@ make_regions(struct supervisor *sv)
 			    strerror(-rc));
 			return rc;
 		}
-		log_info("region %s: %llu bytes%s%s", spec->name,
+		log_info("region %s: %llu bytes%s%s%s", spec->name,
 		    (unsigned long long)spec->size,
 		    spec->image != NULL ? ", loaded from " : "",
-		    spec->image != NULL ? spec->image : "");
+		    spec->image != NULL ? spec->image : "",
+		    access[spec->access]);
 	}
 	return 0;
 }
@@ -752,6 +773,8 @@ start_spawner(struct supervisor *sv)
 static int
 add_events(struct supervisor *sv)
 {
+	struct timeval deadline = { .tv_sec = first_ready(sv) };
+
 	(void)event_assign(&sv->retry_event, sv->base, -1, 0, retry_ready, sv);
 	(void)event_assign(
 	    &sv->deadline_event, sv->base, -1, 0, deadline_ready, sv);
@@ -763,7 +786,7 @@ add_events(struct supervisor *sv)
 	return event_add(&sv->term_event, NULL) < 0 ||
 		       event_add(&sv->int_event, NULL) < 0 ||
 		       event_add(&sv->child_event, NULL) < 0 ||
-		       event_add(&sv->deadline_event, &first_ready) < 0
+		       event_add(&sv->deadline_event, &deadline) < 0
 		   ? -ENOMEM
 		   : 0;
 }

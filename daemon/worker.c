@@ -2,8 +2,9 @@
 /*
  * The worker; see worker.h. Its life:
  *
- *   take SETUP and the regions -> make the event loop -> sandbox_enter() ->
- *   READY -> CONNECT brings the front-end's socket -> serve -> exit
+ *   take SETUP and the regions, copy what must be -> make the event loop ->
+ *   sandbox_enter() -> READY -> CONNECT brings the front-end's socket ->
+ *   serve -> exit
  *
  * What it allocates, it allocates before the sandbox closes, but for what
  * libevent needs to watch one more descriptor.
@@ -354,20 +355,50 @@ priv_ready(evutil_socket_t sock, short what, void *arg)
 		leave(w, WORKER_EXIT_DONE);
 }
 
+/* For a front-end that must be able to write, and may not write to a region: a
+ * copy, which ends with its connection, in place of the region's fd. */
+static int
+copy_region(const struct priv_region *region, int fd)
+{
+	char name[sizeof(PACKAGE_NAME) + 32];
+	const char *what;
+	int copy, rc;
+
+	(void)snprintf(
+	    name, sizeof(name), PACKAGE_NAME ":copy-of-shm%u", region->shmid);
+	copy = memory_create(name, region->size, &what);
+	if (copy < 0)
+		setup_failed("copy of shmid %u: %s: %s", region->shmid, what,
+		    strerror(-copy));
+	rc = memory_copy(copy, fd, region->size);
+	if (rc == 0)
+		rc = memory_seal(copy, false);
+	if (rc < 0)
+		setup_failed(
+		    "copy of shmid %u: %s", region->shmid, strerror(-rc));
+	fd_closep(&fd);
+	return copy;
+}
+
 static void
 take_region(struct worker *w, const struct priv_region *region, int fd)
 {
 	struct vus_region *shm;
 	struct stat st;
 
-	if (region->shmid >= VUS_SHMEM_MAX || fstat(fd, &st) < 0)
+	if (region->shmid >= VUS_SHMEM_MAX)
+		setup_failed("region: no shmid %u", region->shmid);
+	if (region->access == MEMORY_COPY)
+		fd = copy_region(region, fd);
+	if (fstat(fd, &st) < 0)
 		setup_failed("region: %s", strerror(errno));
 	shm = &w->device.shm[region->shmid];
 	shm->size = region->size;
 	shm->fd = fd;
 	shm->dev = st.st_dev;
 	shm->ino = st.st_ino;
-	shm->writable = region->writable != 0;
+	/* A copy is the front-end's own. */
+	shm->writable = region->access != MEMORY_READ_ONLY;
 }
 
 /*

@@ -308,6 +308,59 @@ an_image_gives_the_size_or_must_fit(void **state)
 	expect_usage(parse_region("image=/nonexistent"), "No such file");
 }
 
+static void
+access_is_what_the_profile_can_do(void **state)
+{
+	static const struct {
+		const char *profile, *keys;
+		enum memory_access access; /* unless it is refused */
+		const char *says;
+	} cases[] = {
+		{ "qemu", "", MEMORY_READ_WRITE, NULL },
+		{ "qemu", ",access=read-write", MEMORY_READ_WRITE, NULL },
+		{ "rust-vmm", ",access=read-write", MEMORY_READ_WRITE, NULL },
+		{ "qemu", ",access=read-only", 0, "read-only-fallback=copy" },
+		{ "qemu", ",access=read-only,read-only-fallback=copy",
+		    MEMORY_COPY, NULL },
+		{ "qemu", ",read-only-fallback=copy,access=read-only",
+		    MEMORY_COPY, NULL },
+		{ "rust-vmm", ",access=read-only", MEMORY_READ_ONLY, NULL },
+		{ "rust-vmm-0.16", ",access=read-only", MEMORY_READ_ONLY,
+		    NULL },
+		{ "crosvm", ",access=read-only", MEMORY_READ_ONLY, NULL },
+		{ "rfc", ",access=read-only", MEMORY_READ_ONLY, NULL },
+		{ "crosvm", ",access=read-only,read-only-fallback=copy",
+		    MEMORY_READ_ONLY, NULL },
+		{ "qemu", ",read-only-fallback=copy", 0, "access=read-only" },
+		{ "rfc", ",access=read-write,read-only-fallback=copy", 0,
+		    "access=read-only" },
+		{ "rfc", ",access=ro", 0, "access=ro" },
+		{ "rfc", ",access=", 0, "access=" },
+		{ "rfc", ",access=read-only,access=read-only", 0, "twice" },
+		{ "rfc", ",access=read-only,read-only-fallback=write", 0,
+		    "read-only-fallback=write" },
+	};
+	char line[256];
+
+	(void)state;
+	assert_int_equal(ftruncate(image_fd, 2 << 20), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		(void)snprintf(line, sizeof(line),
+		    "--region shmid=0,image=%s%s --front-end=%s", image,
+		    cases[i].keys, cases[i].profile);
+		if (cases[i].says != NULL) {
+			expect_usage(parse_more(line), cases[i].says);
+			continue;
+		}
+		assert_int_equal(parse_more(line), OPTIONS_RUN);
+		assert_int_equal(options.regions[0].access, cases[i].access);
+	}
+	/* Nothing to read, in a front-end that could. */
+	expect_usage(parse_more("--front-end=rfc "
+				"--region shmid=0,size=2M,access=read-only"),
+	    "image=");
+}
+
 /* --- what is refused ----------------------------------------------------- */
 
 static void
@@ -466,6 +519,7 @@ main(void)
 		OPTIONS_TEST(a_size_suits_linux_and_the_front_end),
 		OPTIONS_TEST(a_refusal_proposes_a_size_that_works),
 		OPTIONS_TEST(an_image_gives_the_size_or_must_fit),
+		OPTIONS_TEST(access_is_what_the_profile_can_do),
 		OPTIONS_TEST(command_lines_that_cannot_be_are_refused),
 		OPTIONS_TEST(numbers_are_taken_up_to_their_bound),
 		OPTIONS_TEST(a_name_has_63_characters_of_a_few_kinds),
