@@ -31,6 +31,7 @@ BATS_TESTS = \
 	tests/lifecycle.bats \
 	tests/manual.bats \
 	tests/map.bats \
+	tests/memory.bats \
 	tests/options.bats \
 	tests/patience.bats \
 	tests/protocol.bats \
@@ -39,6 +40,7 @@ BATS_TESTS = \
 	tests/strace.bats
 GUEST_TESTS = tests/guest/harness.bats tests/guest/guest.bats \
 	tests/guest/rings.bats tests/guest/devices.bats \
+	tests/guest/memory.bats \
 	tests/guest/clients.bats tests/guest/uml.bats
 
 if HAVE_BATS

@@ -205,6 +205,35 @@ refuses_size() {
     refuses 'fifo' --region "shmid=0,size=4M,image=$BATS_TEST_TMPDIR/fifo"
 }
 
+# --- access --------------------------------------------------------------------
+
+refuses_access() {
+    truncate -s 2M "$BATS_TEST_TMPDIR/image"
+    refuses "$1" --region "shmid=0,image=$BATS_TEST_TMPDIR/image,$2" "${@:3}"
+}
+
+@test "a read-only region is refused for QEMU, which writes, and the fallback is named" {
+    refuses_access 'region shm0: access=read-only: --front-end=qemu maps no memory but what it can write; with read-only-fallback=copy each' \
+        access=read-only
+    refuses_access 'read-only-fallback=copy' access=read-only --front-end=qemu
+}
+
+@test "a read-only region without an image is refused" {
+    refuses 'image=' --front-end=rust-vmm --region shmid=0,size=2M,access=read-only
+    refuses 'image=' --region shmid=0,size=2M,access=read-only,read-only-fallback=copy
+}
+
+@test "an unknown access is refused, and the known ones are named" {
+    refuses_access 'access=ro: it is read-write or read-only' access=ro
+    refuses_access 'access' access=
+}
+
+@test "an unknown fallback, or one of a writable region, is refused" {
+    refuses_access 'read-only-fallback=share' access=read-only,read-only-fallback=share
+    refuses_access 'access=read-only' read-only-fallback=copy
+    refuses_access 'access=read-only' access=read-write,read-only-fallback=copy --front-end=crosvm
+}
+
 # --- everything else ------------------------------------------------------------
 
 @test "neither --socket-path nor --fd is refused" {
