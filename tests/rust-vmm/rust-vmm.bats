@@ -153,6 +153,18 @@ log_count_is() {
     assert_equal "$(region_read r 0 18)" 'from the front-end'
 }
 
+# bats test_tags=works:rust-vmm:read-only
+@test "a read-only region is mapped for reading, and cannot be mapped for writing" {
+    local image=$BATS_TEST_TMPDIR/image
+    head -c 4M /dev/urandom >"$image"
+    expect_warning 'SHMEM_MAP of shmid 0 refused .*\(-13\)'
+    start_daemon --front-end=rust-vmm --region "shmid=0,image=$image,access=read-only,name=r"
+    front_end read-only "$image"
+    assert_log_count 'SHMEM_MAP of shmid 0 refused .*\(-13\)' 2
+    assert_log_count 'SHMEM_MAP done' 2
+    assert_equal "$(region_read r 0 $((4 << 20)) | sha256sum)" "$(sha256sum <"$image")"
+}
+
 # bats test_tags=works:rust-vmm:share
 @test "two front-ends share the memory, and one's end is nothing to the other" {
     start

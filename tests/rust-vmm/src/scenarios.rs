@@ -6,7 +6,7 @@
 
 use std::io::BufRead;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use vhost::vhost_user::message::{VhostUserConfigFlags, VhostUserShMemConfig};
 use vhost::vhost_user::{
@@ -18,7 +18,7 @@ use vm_memory::{ByteValued, GuestAddress};
 use crate::migrate;
 use crate::packed;
 use crate::ring::Chain;
-use crate::shmem::{Channel, Default, Refuse, Served, Shmem};
+use crate::shmem::{Channel, Default, Headstrong, Refuse, Served, Shmem};
 use crate::vmm::{guest_memory, region_infos, Order, Vmm, PAGE};
 
 /// One thing to do, by name.
@@ -62,6 +62,7 @@ scenarios! {
     "single-threaded" => |s, _| single_threaded(s);
     "refuse", "ERRNO" => |s, a| refuse(s, &Arc::new(Refuse(number(&a[0]) as i32)));
     "default-handler" => |s, _| refuse(s, &Arc::new(Default));
+    "read-only", "IMAGE" => |s, a| read_only(s, &a[0]);
     "never-answer", "TIMES" => |s, a| never_answer(s, number(&a[0]));
     "dirty-log" => |s, _| migrate::dirty_log(s);
     "inflight" => |s, _| migrate::inflight(s);
@@ -623,6 +624,36 @@ where
     shmem.write(0, b"after all");
     assert_eq!(shmem.read(0, 9), b"after all");
     vmm.flush_some();
+}
+
+/// A region that is read-only has the image, and cannot be mapped otherwise
+/// than for reading; nor is it after that was refused.
+fn read_only(socket: &str, image: &str) {
+    let image = std::fs::read(image).expect("the image");
+    let mut vmm = Vmm::connect(socket);
+    let size = vmm.region_size();
+
+    for _ in 0..2 {
+        let headstrong = Arc::new(Headstrong(Mutex::default()));
+        let served = Served::new(&headstrong);
+        vmm.activate(Some(served.tx()));
+        served.result().expect_err("the handler's error");
+        let outcomes = headstrong.0.lock().unwrap().clone();
+        // By what came, and by what root can open in its place.
+        assert_eq!(outcomes, ["permission denied"; 2]);
+        vmm.flush_some();
+        vmm.reset();
+        vmm.settle();
+        served.close();
+
+        let shmem = Shmem::read_only(size);
+        let mut channel = Channel::new(&shmem, true);
+        vmm.activate(Some(channel.tx()));
+        assert_mapped_once(&vmm, &shmem, &mut channel);
+        assert!(shmem.read(0, image.len()) == image, "it is not the image");
+        vmm.flush_some();
+        vmm.reset();
+    }
 }
 
 /// The crate's default: `set_reply_ack_flag(false)`, requests are carried out

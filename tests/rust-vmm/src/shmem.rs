@@ -46,9 +46,8 @@ impl Window {
         }
     }
 
-    fn map(&self, fd: RawFd, fd_offset: u64, at: usize, len: usize) -> io::Result<()> {
+    fn map(&self, fd: RawFd, prot: i32, fd_offset: u64, at: usize, len: usize) -> io::Result<()> {
         assert!(at.checked_add(len).is_some_and(|end| end <= self.len));
-        let prot = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_SHARED | libc::MAP_FIXED;
         // SAFETY: it replaces a part of this window only, which was just checked.
         let place = unsafe {
@@ -90,6 +89,7 @@ pub struct Map {
 /// A handler that maps what it is asked to, into the window of region 0.
 pub struct Shmem {
     window: Window,
+    flags: VhostUserMMapFlags,
     maps: Mutex<Vec<Map>>,
     wrong: Mutex<Vec<String>>,
 }
@@ -97,8 +97,18 @@ pub struct Shmem {
 impl Shmem {
     /// For a region 0 of `size` bytes.
     pub fn new(size: u64) -> Arc<Self> {
+        Self::with_flags(size, VhostUserMMapFlags::WRITABLE)
+    }
+
+    /// The same for one that is read-only, and mapped so.
+    pub fn read_only(size: u64) -> Arc<Self> {
+        Self::with_flags(size, VhostUserMMapFlags::empty())
+    }
+
+    fn with_flags(size: u64, flags: VhostUserMMapFlags) -> Arc<Self> {
         Arc::new(Shmem {
             window: Window::new(size as usize),
+            flags,
             maps: Mutex::default(),
             wrong: Mutex::default(),
         })
@@ -169,7 +179,7 @@ impl Shmem {
         if fd_offset.checked_add(len).is_none_or(|end| end > size) {
             return Err(format!("{len} bytes at {fd_offset} of a file of {size}"));
         }
-        if flags != VhostUserMMapFlags::WRITABLE.bits() {
+        if flags != self.flags.bits() {
             return Err(format!("flags {flags:#x}"));
         }
         if seals & wanted != wanted {
@@ -189,8 +199,14 @@ impl VhostUserFrontendReqHandler for Shmem {
             self.wrong.lock().unwrap().push(why);
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
+        let prot = if self.flags.contains(VhostUserMMapFlags::WRITABLE) {
+            libc::PROT_READ | libc::PROT_WRITE
+        } else {
+            libc::PROT_READ
+        };
         self.window.map(
             file.as_raw_fd(),
+            prot,
             req.fd_offset,
             req.shm_offset as usize,
             req.len as usize,
@@ -206,6 +222,30 @@ impl VhostUserFrontendReqHandler for Shmem {
     fn shmem_unmap(&self, _req: &VhostUserMMap) -> HandlerResult<u64> {
         self.wrong.lock().unwrap().push("a SHMEM_UNMAP".to_string());
         Err(io::Error::from_raw_os_error(libc::EINVAL))
+    }
+}
+
+/// A handler that maps all memory writable, whatever it is told, and opens the
+/// file anew if that is not to be had.
+pub struct Headstrong(pub Mutex<Vec<String>>);
+
+impl VhostUserFrontendReqHandler for Headstrong {
+    fn shmem_map(&self, req: &VhostUserMMap, fd: &dyn AsRawFd) -> HandlerResult<u64> {
+        let window = Window::new(req.len as usize);
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let again = File::options().read(true).write(true).open(path);
+        let mut fds = vec![fd.as_raw_fd()];
+
+        fds.extend(again.as_ref().map(|file| file.as_raw_fd()));
+        for fd in fds {
+            let prot = libc::PROT_READ | libc::PROT_WRITE;
+            let error = match window.map(fd, prot, 0, 0, req.len as usize) {
+                Ok(()) => "mapped".to_string(),
+                Err(error) => error.kind().to_string(),
+            };
+            self.0.lock().unwrap().push(error);
+        }
+        Err(io::Error::from_raw_os_error(libc::EACCES))
     }
 }
 
