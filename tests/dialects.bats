@@ -59,6 +59,12 @@ u64() {
 # works:FRONT-END:FEATURE say what a test shows; tests/what-works makes the
 # manual's table of them.
 
+start_read_only() {
+    seq 10000 >"$BATS_TEST_TMPDIR/image"
+    start_daemon "--front-end=$1" \
+        --region "shmid=0,size=2M,image=$BATS_TEST_TMPDIR/image,access=read-only"
+}
+
 # bats test_tags=works:rust-vmm-0_16:map,works:rust-vmm-0_16:flush,works:rust-vmm-0_16:split,works:rust-vmm-0_16:indirect,works:rust-vmm-0_16:shmem-config,works:rust-vmm-0_16:config,works:rust-vmm-0_16:late-channel
 @test "rust-vmm-0.16: the region is mapped, content and FLUSH work, and the channel may come late" {
     start_daemon --front-end=rust-vmm-0.16
@@ -85,6 +91,13 @@ u64() {
         add-mem-reg region=7 flush rem-mem-reg region=7 flush stop
 }
 
+# bats test_tags=works:rust-vmm-0_16:read-only
+@test "rust-vmm-0.16: a read-only region is mapped for reading, and cannot be written" {
+    start_read_only rust-vmm-0.16
+    run -0 vuctl negotiate order=rust-vmm shmem-bit=21 get-shmem-config start expect-map access=read-only size=2M \
+        region-is "$BATS_TEST_TMPDIR/image" expect-unwritable flush stop
+}
+
 # bats test_tags=works:rfc:map,works:rfc:flush,works:rfc:split,works:rfc:indirect,works:rfc:shmem-config,works:rfc:config
 @test "rfc: the region is mapped, content and FLUSH work" {
     start_daemon --front-end=rfc
@@ -109,6 +122,13 @@ u64() {
     start_daemon --front-end=rfc --device=raw --region=shmid=0,size=2M --region=shmid=3,size=1M
     run -0 vuctl negotiate shmem-bit=20 get-shmem-config sizes=0:2M,3:1M regions=4 \
         start expect-map shmid=0 size=2M expect-map shmid=3 size=1M expect-no-map stop
+}
+
+# bats test_tags=works:rfc:read-only
+@test "rfc: a read-only region is mapped for reading, and cannot be written" {
+    start_read_only rfc
+    run -0 vuctl negotiate shmem-bit=20 get-shmem-config start expect-map access=read-only size=2M \
+        region-is "$BATS_TEST_TMPDIR/image" expect-unwritable flush stop
 }
 
 @test "crosvm is offered what QEMU is" {
@@ -152,4 +172,11 @@ u64() {
         on other negotiate start expect-map region-read 0 01 region-write 1 02 flush \
         on first region-read 0 0102 hang-up \
         connect negotiate start expect-map region-read 0 0102 flush
+}
+
+# bats test_tags=works:crosvm:read-only
+@test "crosvm: a read-only region is mapped for reading, and cannot be written" {
+    start_read_only crosvm
+    run -0 vuctl negotiate get-shmem-config start expect-map access=read-only size=2M \
+        region-is "$BATS_TEST_TMPDIR/image" expect-unwritable flush stop
 }

@@ -173,7 +173,7 @@ serves() {
         serves "$command"
         n=$((n + 1))
     done < <(example_commands vhost-shmemd)
-    assert_equal "$n" 2
+    assert_equal "$n" 3
 }
 
 @test "each vhost-shmemd command of the page on front-ends starts and serves" {
