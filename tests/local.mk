@@ -38,6 +38,7 @@ BATS_TESTS = \
 	tests/raw.bats \
 	tests/ring.bats \
 	tests/strace.bats
+include tests/canary/local.mk
 GUEST_TESTS = tests/guest/harness.bats tests/guest/guest.bats \
 	tests/guest/rings.bats tests/guest/devices.bats \
 	tests/guest/memory.bats \
