@@ -72,12 +72,13 @@ static const struct filter_rule worker_rules[] = {
 #endif
 };
 
-/* Filters add up: what a worker's own may allow, the one that it inherits has
- * to allow too. What the one denies, the other may have to allow. */
-#undef DENY
-#define DENY(name, error, caller, reason, ...)
+/* Filters add up, and the stricter answer counts: the one that a worker
+ * inherits has to allow what its own allows, and what its own denies, if it
+ * does not allow that. */
 static const struct filter_rule spawner_rules[] = {
 #include "spawner.def"
+#undef DENY
+#define DENY(name, error, caller, reason, ...)
 #include "worker.def"
 #ifdef SHMEMD_INSTRUMENTED
 #include "instrumented.def"

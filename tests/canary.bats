@@ -10,8 +10,10 @@
 
 load helpers/common
 
-# canary PROGRAM: the daemon will have it for its worker.
+# canary PROGRAM: the daemon will have it for its worker; a worker without a filter
+# inherits none.
 canary() {
+    [[ $1 != canary-unfiltered ]] || SHMEMD=$top_builddir/tests/canary/shmemd-unfiltered
     SHMEMD_WORKER=$top_builddir/tests/canary/$1
     [[ -x $SHMEMD_WORKER ]] || fail "there is no $SHMEMD_WORKER: make check builds it"
 }
@@ -40,12 +42,15 @@ attack() {
     ((status == 0)) || fail "$output"
 }
 
-@test "the worker that is installed is no canary, and has no second way to load its filter" {
+@test "the programs that are installed are no canaries, and have no second way to load a filter" {
     require_tool nm
-    nm "$SHMEMD_WORKER" >"$BATS_TEST_TMPDIR/symbols" 2>/dev/null || skip "nm cannot read $SHMEMD_WORKER"
-    [[ -s $BATS_TEST_TMPDIR/symbols ]] || skip "$SHMEMD_WORKER has no symbols"
-    run -0 grep -cE ' seccomp_load(@|$)' "$BATS_TEST_TMPDIR/symbols"
-    run -1 grep -E 'canary|__wrap|__real' "$BATS_TEST_TMPDIR/symbols"
+    local program
+    for program in "$SHMEMD" "$SHMEMD_WORKER"; do
+        nm "$program" >"$BATS_TEST_TMPDIR/symbols" 2>/dev/null || skip "nm cannot read $program"
+        [[ -s $BATS_TEST_TMPDIR/symbols ]] || skip "$program has no symbols"
+        run -0 grep -cE ' seccomp_load(@|$)' "$BATS_TEST_TMPDIR/symbols"
+        run -1 grep -E 'canary|__wrap|__real' "$BATS_TEST_TMPDIR/symbols"
+    done
 }
 
 @test "a canary serves a front-end as the worker does" {
@@ -111,6 +116,6 @@ attack() {
 @test "with neither filter nor namespaces Landlock holds" {
     require_root
     canary canary-unfiltered
-    daemon_prefix=("${without_namespaces[@]}")
+    daemon_prefix=(without_namespaces 'user pid net ipc uts cgroup mnt')
     attack without-namespaces
 }

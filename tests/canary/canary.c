@@ -7,9 +7,7 @@
  * than the front-ends of vhost-user know: to carry out any system call. By then
  * the sandbox has long been closed, as around any code of a guest's making.
  *
- * A second program, canary-unfiltered, comes out of --wrap=seccomp_load
- * besides: its filter is made and never loaded, so that the layers below it are
- * seen to hold by themselves. Nothing in the sources of the worker can do that.
+ * A second program, canary-unfiltered, has unfiltered.c besides.
  */
 #include "config.h"
 
@@ -17,7 +15,6 @@
 #include "session.h"
 
 #include <errno.h>
-#include <seccomp.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
@@ -64,7 +61,6 @@ static _Alignas(4096) unsigned char scratch[CANARY_SCRATCH];
 
 bool __real_vus_dispatch(struct vus_session *s);
 bool __wrap_vus_dispatch(struct vus_session *s);
-int __wrap_seccomp_load(scmp_filter_ctx filter);
 
 #ifdef __x86_64__
 void canary_gadget(void);
@@ -175,11 +171,4 @@ __wrap_vus_dispatch(struct vus_session *s)
 {
 	return s->msg.head.request == CANARY_REQUEST ? sing(s)
 						     : __real_vus_dispatch(s);
-}
-
-int
-__wrap_seccomp_load(scmp_filter_ctx filter)
-{
-	(void)filter;
-	return 0;
 }
