@@ -12,8 +12,9 @@ daemon_libshmemd_a_SOURCES = \
 	daemon/profile.c daemon/profile.h
 
 sbin_PROGRAMS += vhost-shmemd
-vhost_shmemd_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS)
+vhost_shmemd_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS) $(LIBSECCOMP_CFLAGS)
 vhost_shmemd_SOURCES = \
+	daemon/kmsg.c daemon/kmsg.h \
 	daemon/listener.c daemon/listener.h \
 	daemon/main.c \
 	daemon/options.c daemon/options.h \

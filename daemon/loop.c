@@ -6,6 +6,7 @@
 
 #include <event2/event.h>
 #include <stddef.h>
+#include <time.h>
 
 /* libevent would write to stderr, which a worker must not, when a descriptor
  * cannot be watched. The caller is told by a result, and logs. */
@@ -32,4 +33,13 @@ loop_new(void)
 	if (config != NULL)
 		event_config_free(config);
 	return base;
+}
+
+uint64_t
+loop_now(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }

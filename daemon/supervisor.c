@@ -13,6 +13,7 @@
 #include "supervisor.h"
 
 #include "fd.h"
+#include "kmsg.h"
 #include "layers.h"
 #include "listener.h"
 #include "log.h"
@@ -94,6 +95,7 @@ struct supervisor {
 	unsigned tries; /* of --connect */
 	struct event accept_event, retry_event, deadline_event;
 	struct event term_event, int_event, child_event;
+	struct kmsg kmsg;
 	struct worker_entry workers[WORKERS_MAX];
 };
 
@@ -588,6 +590,8 @@ worker_ended(struct supervisor *sv, struct worker_entry *w, int status)
 		worker_ready(w->chan, EV_READ, sv);
 	report_swallowed(w);
 	log_end(sv, w, status);
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		kmsg_explain(&sv->kmsg, who(w), w->pid);
 	hang_up(w);
 	w->state = WORKER_FREE;
 
@@ -775,6 +779,7 @@ add_events(struct supervisor *sv)
 {
 	struct timeval deadline = { .tv_sec = first_ready(sv) };
 
+	kmsg_open(&sv->kmsg, sv->base);
 	(void)event_assign(&sv->retry_event, sv->base, -1, 0, retry_ready, sv);
 	(void)event_assign(
 	    &sv->deadline_event, sv->base, -1, 0, deadline_ready, sv);
@@ -796,6 +801,7 @@ static void
 clean_up(struct supervisor *sv)
 {
 	listener_close(&sv->listener);
+	kmsg_close(&sv->kmsg);
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		if (sv->workers[i].state != WORKER_FREE) {
 			hang_up(&sv->workers[i]);
@@ -825,6 +831,7 @@ supervisor_run(const struct options *options)
 	sv.options = options;
 	sv.status = EXIT_FAILURE;
 	sv.spawner.sock = -1;
+	sv.kmsg.fd = -1;
 	for (unsigned i = 0; i < OPTIONS_REGIONS_MAX; i++)
 		sv.regions[i].fd = -1;
 	if (check_door(&sv) == 0 && start_spawner(&sv) == 0 &&

@@ -8,6 +8,7 @@ UNIT_TESTS = \
 	tests/unit/test_dirty \
 	tests/unit/test_inband \
 	tests/unit/test_inflight \
+	tests/unit/test_kmsg \
 	tests/unit/test_listener \
 	tests/unit/test_map \
 	tests/unit/test_map_model \
@@ -51,6 +52,13 @@ tests_unit_test_inband_LDADD = $(unit_ldadd)
 
 tests_unit_test_inflight_CFLAGS = $(unit_cflags)
 tests_unit_test_inflight_LDADD = $(unit_ldadd)
+
+tests_unit_test_kmsg_CFLAGS = $(unit_cflags) $(LIBEVENT_CFLAGS) \
+	$(LIBSECCOMP_CFLAGS)
+tests_unit_test_kmsg_SOURCES = tests/unit/test_kmsg.c \
+	daemon/kmsg.c daemon/kmsg.h
+tests_unit_test_kmsg_LDADD = daemon/libshmemd.a $(unit_ldadd) \
+	$(LIBEVENT_LIBS) $(LIBSECCOMP_LIBS)
 
 tests_unit_test_listener_CFLAGS = $(unit_cflags)
 tests_unit_test_listener_SOURCES = tests/unit/test_listener.c \
