@@ -16,6 +16,7 @@ UNIT_TESTS = \
 	tests/unit/test_memory \
 	tests/unit/test_message \
 	tests/unit/test_options \
+	tests/unit/test_pace \
 	tests/unit/test_packed \
 	tests/unit/test_pmem \
 	tests/unit/test_priv \
@@ -88,6 +89,11 @@ tests_unit_test_options_SOURCES = tests/unit/test_options.c \
 	daemon/size.c daemon/size.h
 tests_unit_test_options_LDADD = daemon/libshmemd.a \
 	sandbox/libsandbox.a $(LIBSECCOMP_LIBS) $(LIBCAP_NG_LIBS) $(unit_ldadd)
+
+tests_unit_test_pace_CFLAGS = $(unit_cflags)
+tests_unit_test_pace_SOURCES = tests/unit/test_pace.c \
+	daemon/pace.c daemon/pace.h
+tests_unit_test_pace_LDADD = $(unit_ldadd)
 
 tests_unit_test_packed_CFLAGS = $(unit_cflags)
 tests_unit_test_packed_LDADD = $(unit_ldadd)
