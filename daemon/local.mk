@@ -14,6 +14,7 @@ daemon_libshmemd_a_SOURCES = \
 sbin_PROGRAMS += vhost-shmemd
 vhost_shmemd_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS) $(LIBSECCOMP_CFLAGS)
 vhost_shmemd_SOURCES = \
+	daemon/gate.c daemon/gate.h \
 	daemon/kmsg.c daemon/kmsg.h \
 	daemon/listener.c daemon/listener.h \
 	daemon/main.c \

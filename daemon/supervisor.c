@@ -13,6 +13,7 @@
 #include "supervisor.h"
 
 #include "fd.h"
+#include "gate.h"
 #include "kmsg.h"
 #include "layers.h"
 #include "listener.h"
@@ -73,10 +74,11 @@ struct worker_entry {
 	int chan; /* owned; -1 after the worker has closed its end */
 	struct event event;
 	bool ready;
-	unsigned conn;	    /* number of its connection, from 1 */
-	time_t second;	    /* of the lines counted */
-	unsigned lines;	    /* logged in that second */
-	unsigned swallowed; /* lines beyond LINES_MAX since */
+	unsigned conn;		    /* number of its connection, from 1 */
+	struct front_end front_end; /* whose connection it is */
+	time_t second;		    /* of the lines counted */
+	unsigned lines;		    /* logged in that second */
+	unsigned swallowed;	    /* lines beyond LINES_MAX since */
 };
 
 struct supervisor {
@@ -95,6 +97,7 @@ struct supervisor {
 	unsigned tries; /* of --connect */
 	struct event accept_event, retry_event, deadline_event;
 	struct event term_event, int_event, child_event;
+	struct gate gate;
 	struct kmsg kmsg;
 	struct worker_entry workers[WORKERS_MAX];
 };
@@ -392,12 +395,10 @@ retry_ready(evutil_socket_t fd, short what, void *arg)
 
 /* Hand a front-end's connection, which stays the caller's, to a worker. */
 static bool
-hand_over(struct supervisor *sv, int fd)
+hand_over(struct supervisor *sv, int fd, const struct front_end *front_end)
 {
 	struct worker_entry *w = find(sv, WORKER_SPARE);
 	struct priv_msg msg = { 0 };
-	struct ucred peer = { 0 };
-	socklen_t len = sizeof(peer);
 	int rc;
 
 	/* One that is starting takes the connection when it is confined. */
@@ -418,11 +419,24 @@ hand_over(struct supervisor *sv, int fd)
 	}
 	w->state = WORKER_SERVING;
 	w->conn = ++sv->conns;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-		peer.pid = 0;
+	w->front_end = *front_end;
 	log_info("%s: front-end connected: pid %d, uid %u; worker %d", who(w),
-	    (int)peer.pid, peer.uid, (int)w->pid);
+	    (int)front_end->pid, front_end->uid, (int)w->pid);
 	return true;
+}
+
+/* A front-end has come through the gate. */
+static void
+serve(void *ctx, int fd, const struct front_end *front_end)
+{
+	struct supervisor *sv = ctx;
+
+	(void)hand_over(sv, fd, front_end);
+	if (!sv->listener.connected && !expects_more(sv)) {
+		(void)event_del(&sv->accept_event);
+		listener_close(&sv->listener);
+	}
+	spare_wanted(sv);
 }
 
 static void
@@ -441,12 +455,7 @@ accept_ready(evutil_socket_t listening, short what, void *arg)
 		}
 		return;
 	}
-	(void)hand_over(sv, fd);
-	if (!expects_more(sv)) {
-		(void)event_del(&sv->accept_event);
-		listener_close(&sv->listener);
-	}
-	spare_wanted(sv);
+	gate_admit(&sv->gate, fd_steal(&fd));
 }
 
 /* --connect: 0 if we are connected, 1 if it will be tried again, or a negative
@@ -520,9 +529,9 @@ open_door(struct supervisor *sv)
 		return;
 	sv->open = true;
 	if (sv->listener.connected) {
-		if (!hand_over(sv, sv->listener.fd))
+		gate_admit(&sv->gate, fd_steal(&sv->listener.fd));
+		if (sv->conns == 0)
 			finish(sv, EXIT_FAILURE);
-		listener_close(&sv->listener);
 		return;
 	}
 	(void)event_assign(&sv->accept_event, sv->base, sv->listener.fd,
@@ -578,6 +587,15 @@ log_end(const struct supervisor *sv, const struct worker_entry *w, int status)
 	}
 }
 
+/* Neither left by its front-end nor fed up with it. */
+static bool
+has_crashed(int status)
+{
+	return !WIFEXITED(status) ||
+	       (WEXITSTATUS(status) != WORKER_EXIT_DONE &&
+		   WEXITSTATUS(status) != WORKER_EXIT_BROKEN);
+}
+
 static void
 worker_ended(struct supervisor *sv, struct worker_entry *w, int status)
 {
@@ -592,6 +610,8 @@ worker_ended(struct supervisor *sv, struct worker_entry *w, int status)
 	log_end(sv, w, status);
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
 		kmsg_explain(&sv->kmsg, who(w), w->pid);
+	if (w->conn != 0 && has_crashed(status))
+		gate_crashed(&sv->gate, &w->front_end);
 	hang_up(w);
 	w->state = WORKER_FREE;
 
@@ -682,6 +702,7 @@ end_ready(evutil_socket_t signo, short what, void *arg)
 	if (sv->open && sv->listener.fd >= 0)
 		(void)event_del(&sv->accept_event);
 	listener_close(&sv->listener);
+	gate_close(&sv->gate);
 	/* Workers without a front-end end when their channel closes; the
 	 * others when their front-end leaves, or at the deadline. */
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
@@ -780,6 +801,8 @@ add_events(struct supervisor *sv)
 	struct timeval deadline = { .tv_sec = first_ready(sv) };
 
 	kmsg_open(&sv->kmsg, sv->base);
+	gate_init(&sv->gate, sv->base, sv->options->uid,
+	    !sv->options->change_ids, serve, sv);
 	(void)event_assign(&sv->retry_event, sv->base, -1, 0, retry_ready, sv);
 	(void)event_assign(
 	    &sv->deadline_event, sv->base, -1, 0, deadline_ready, sv);
@@ -801,6 +824,7 @@ static void
 clean_up(struct supervisor *sv)
 {
 	listener_close(&sv->listener);
+	gate_close(&sv->gate);
 	kmsg_close(&sv->kmsg);
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		if (sv->workers[i].state != WORKER_FREE) {

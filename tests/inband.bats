@@ -18,7 +18,7 @@ setup_ring=(negotiate order=rust-vmm set-features without=EVENT_IDX channel mem-
         submit count=5 kick-in-band expect-used expect-in-band VRING_CALL expect-no-map \
         kick-in-band expect-no-map \
         stop expect-no-map
-    refute_log 'warn|error'
+    refute_warnings
 }
 
 # bats test_tags=works:rust-vmm-0_16:inband

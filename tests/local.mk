@@ -29,6 +29,7 @@ BATS_TESTS = \
 	tests/hostile.bats \
 	tests/inband.bats \
 	tests/lifecycle.bats \
+	tests/limits.bats \
 	tests/manual.bats \
 	tests/map.bats \
 	tests/memory.bats \
@@ -56,7 +57,13 @@ check-short:
 .PHONY: check-short
 include tests/fuzz/local.mk
 
-EXTRA_DIST += $(BATS_TESTS) tests/hostile tests/vuctl tests/helpers/common.bash
+# A worker that does wrong what it is told to.
+check_PROGRAMS += tests/helpers/bad-worker
+tests_helpers_bad_worker_LDADD = daemon/libshmemd.a sandbox/libsandbox.a \
+	$(LIBSECCOMP_LIBS) $(LIBCAP_NG_LIBS)
+
+EXTRA_DIST += $(BATS_TESTS) tests/hostile tests/vuctl tests/helpers/common.bash \
+	tests/helpers/crowd
 
 check-guest: all
 	$(AM_TESTS_ENVIRONMENT) $(BATS) --tap \

@@ -243,7 +243,7 @@ channel_survives() {
     start_daemon
     run -0 vuctl negotiate start expect-map answer=no channel-send split=bytes flush stop \
         start expect-map flush
-    refute_log ': warn: '
+    refute_warnings
 }
 
 @test "an answer that nobody asked for costs only the channel" {

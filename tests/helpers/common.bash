@@ -32,6 +32,11 @@ setup() {
 }
 
 teardown() {
+    common_teardown
+}
+
+# For files that have a teardown of their own.
+common_teardown() {
     local problem=
     if [[ -n ${daemon_pid:-} ]]; then
         stop_daemon TERM || problem+="the daemon did not end as it should; "
@@ -100,6 +105,17 @@ refute_log() {
     if log_has "$1"; then
         fail "the log has a line like this: $1"
     fi
+}
+
+# The warnings and errors in the log, but for the one that front-ends have the
+# user of the workers, which they do where an ordinary user runs these tests.
+warnings() {
+    grep -E '^vhost-shmemd: (warn|error): ' "$log" | grep -vE 'runs as uid [0-9]+, and so do'
+}
+
+refute_warnings() {
+    run warnings
+    assert_output ""
 }
 
 # --- the daemon -----------------------------------------------------------------
