@@ -26,7 +26,7 @@
 /* More than the kernel says about a call: what it writes into its log is cut
  * after 1 KiB, and escaping makes that longer. A record that is longer still
  * cannot be read, and the next read() gets the one behind it. */
-#define RECORD_SIZE 4096U
+#define RECORD_SIZE 4096U /* also in sandbox/supervisor.def */
 /* A record comes within a few ms of the death; on a busy host, later. After
  * so many ms it is not looked for any more. */
 #define LOOK_FOR 500U
