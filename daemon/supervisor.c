@@ -6,7 +6,7 @@
  * exec and sandbox: one spare is kept ready, and the first spare that reports
  * to be confined opens the door, the listening socket. In every state a
  * worker that ends is reaped, logged and, if needed, replaced; a worker that
- * ends before it was ready is replaced after a pause that doubles.
+ * ends before it serves is replaced after a pause that doubles.
  */
 #include "config.h"
 
@@ -57,7 +57,7 @@ static const struct timeval rest = { .tv_sec = 1 };
  * from its start on; a second is long. */
 static const struct timeval between_tries = { .tv_usec = 250000 };
 #define TRIES_MAX 120U
-/* The pause after a worker that never became ready: first, and at most. */
+/* The pause after a worker that ends before it serves: first, and at most. */
 #define PAUSE_FIRST 1
 #define PAUSE_MOST 32
 
@@ -232,9 +232,10 @@ on_ready(struct supervisor *sv, struct worker_entry *w,
 	char missing[160];
 
 	w->ready = true;
+	if (w->conn != 0)
+		sv->pause = 0;
 	if (w->state == WORKER_STARTING)
 		w->state = WORKER_SPARE;
-	sv->pause = 0;
 	name_layers(ready->missing, missing, sizeof(missing));
 	log_info("worker %d: confined as %s, no capabilities, seccomp filter "
 		 "loaded (%u rules), %s",
@@ -420,6 +421,8 @@ hand_over(struct supervisor *sv, int fd, const struct front_end *front_end)
 	w->state = WORKER_SERVING;
 	w->conn = ++sv->conns;
 	w->front_end = *front_end;
+	if (w->ready)
+		sv->pause = 0;
 	log_info("%s: front-end connected: pid %d, uid %u; worker %d", who(w),
 	    (int)front_end->pid, front_end->uid, (int)w->pid);
 	return true;
@@ -620,7 +623,7 @@ worker_ended(struct supervisor *sv, struct worker_entry *w, int status)
 		finish(sv, EXIT_FAILURE);
 		return;
 	}
-	if (!w->ready && !well)
+	if ((w->conn == 0 || !w->ready) && !well)
 		sv->pause = sv->pause == 0	     ? PAUSE_FIRST
 			    : sv->pause < PAUSE_MOST ? sv->pause * 2
 						     : PAUSE_MOST;

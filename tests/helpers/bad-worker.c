@@ -16,6 +16,7 @@
 #include "sandbox.h"
 
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -30,6 +31,20 @@ __asan_default_options(void)
 }
 #endif
 
+static int loop;
+
+/* Wait until something can be read of fd: the filter lets nothing else wait. */
+static void
+await(int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	if (epoll_ctl(loop, EPOLL_CTL_ADD, fd, &event) < 0 ||
+	    epoll_wait(loop, &event, 1, -1) != 1 ||
+	    epoll_ctl(loop, EPOLL_CTL_DEL, fd, &event) < 0)
+		_exit(1);
+}
+
 /* Take the next message, which must be of this type; its descriptor, if it
  * should stay open, goes to *kept. */
 static struct priv_msg
@@ -38,7 +53,8 @@ take(enum priv_type type, int *kept)
 	struct priv_msg msg;
 	int fds[PRIV_REGIONS_MAX];
 
-	if (priv_recv(PRIV_WORKER_FD, PRIV_TO_WORKER, true, &msg, fds) != 1)
+	await(PRIV_WORKER_FD);
+	if (priv_recv(PRIV_WORKER_FD, PRIV_TO_WORKER, false, &msg, fds) != 1)
 		_exit(0); /* the supervisor has ended */
 	if (msg.type != (uint32_t)type)
 		_exit(1);
@@ -56,7 +72,8 @@ take_order(int fd)
 	struct iovec iov = { .iov_base = &order, .iov_len = 1 };
 	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (recvmsg(fd, &mh, 0) < 0)
+	await(fd);
+	if (recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0)
 		_exit(1);
 	return order;
 }
@@ -71,7 +88,8 @@ main(void)
 	const char *stage;
 	int fd = -1;
 
-	if (sandbox_close_fds(PRIV_WORKER_FD + 1) < 0)
+	loop = epoll_create1(EPOLL_CLOEXEC);
+	if (loop < 0)
 		_exit(1);
 	setup = take(PRIV_SETUP, NULL).u.setup;
 	for (uint32_t n = 0; n < setup.nregions;)
