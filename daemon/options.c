@@ -291,6 +291,9 @@ parse_region(struct options *o, char *text)
 		return wrong("--region: more than %u", OPTIONS_REGIONS_MAX);
 	memset(spec, 0, sizeof(*spec));
 	while (*text != '\0') {
+		/* Of a key that it does not know, only glibc's getsubopt()
+		 * gives the text. */
+		const char *word = text;
 		char *value;
 		int key = getsubopt(&text, keys, &value);
 
@@ -298,7 +301,7 @@ parse_region(struct options *o, char *text)
 			return wrong("--region: '%s' is not a key of a region:"
 				     " shmid, size, image, name, access and "
 				     "read-only-fallback are",
-			    value);
+			    word);
 		if (value == NULL || *value == '\0')
 			return wrong("--region: %s= wants a value", keys[key]);
 		if (seen[key])
@@ -368,6 +371,7 @@ parse_without(struct options *o, char *text)
 	};
 
 	while (*text != '\0') {
+		const char *word = text;
 		char *value;
 		int name = getsubopt(&text, names, &value);
 
@@ -375,7 +379,7 @@ parse_without(struct options *o, char *text)
 			return wrong("--without: '%s' is not a feature: "
 				     "packed, in-order, indirect and "
 				     "event-idx are",
-			    value);
+			    word);
 		o->virtio_without |= VUS_BIT(bits[name]);
 	}
 	return true;

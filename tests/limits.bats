@@ -230,6 +230,8 @@ read_kmsg() {
 
 @test "a SIGSYS that somebody has sent is not taken for a forbidden call" {
     read_kmsg
+    # As the first process of a PID namespace a worker would not die of it.
+    daemon_prefix=(without_namespaces pid)
     start_bad_daemon
     # Also if that comes at the same time.
     run -0 vuctl on a run 'wait_until log_has "conn 1: .*connected"' on b \
