@@ -114,9 +114,9 @@ place(int program, int sock)
 			return -errno;
 	}
 	if (dup3(program, SANDBOX_PROGRAM_FD, O_CLOEXEC) < 0 ||
-	    dup3(sock, SPAWNER_FD, O_CLOEXEC) < 0 ||
-	    close_range(PRIV_WORKER_FD, PRIV_WORKER_FD, 0) < 0)
+	    dup3(sock, SPAWNER_FD, O_CLOEXEC) < 0)
 		return -errno;
+	(void)close(PRIV_WORKER_FD);
 	return sandbox_close_fds(SPAWNER_FD + 1);
 }
 
