@@ -22,13 +22,23 @@ scm_attach(struct msghdr *mh, void *control, const int *fds, unsigned n)
 
 	memset(control, 0, SCM_SPACE(n));
 	mh->msg_control = control;
-	mh->msg_controllen = SCM_SPACE(n);
+	mh->msg_controllen = (socklen_t)SCM_SPACE(n);
 	c = CMSG_FIRSTHDR(mh);
 	c->cmsg_level = SOL_SOCKET;
 	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(n * sizeof(int));
+	c->cmsg_len = (socklen_t)CMSG_LEN(n * sizeof(int));
 	memcpy(CMSG_DATA(c), fds, n * sizeof(int));
 }
+
+/* The macro of some C libraries mixes signs. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+static inline struct cmsghdr *
+scm_next(struct msghdr *mh, struct cmsghdr *c)
+{
+	return CMSG_NXTHDR(mh, c);
+}
+#pragma GCC diagnostic pop
 
 /*
  * Take the descriptors of a received message, up to max of them, into fds:
@@ -40,7 +50,7 @@ scm_detach(struct msghdr *mh, int *fds, unsigned max)
 	unsigned total = 0;
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c != NULL;
-	     c = CMSG_NXTHDR(mh, c)) {
+	     c = scm_next(mh, c)) {
 		size_t n;
 
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)

@@ -121,11 +121,11 @@ peer_write(int fd, const void *bytes, size_t len, const int *fds, unsigned nfds)
 		struct cmsghdr *c;
 
 		mh.msg_control = control;
-		mh.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
+		mh.msg_controllen = (socklen_t)CMSG_SPACE(nfds * sizeof(int));
 		c = CMSG_FIRSTHDR(&mh);
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(nfds * sizeof(int));
+		c->cmsg_len = (socklen_t)CMSG_LEN(nfds * sizeof(int));
 		memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
 	}
 	assert_int_equal(sendmsg(fd, &mh, MSG_NOSIGNAL), len);
