@@ -672,7 +672,7 @@ on_get_inflight_fd(struct vus_session *s, struct vus_msg *msg)
 	    vus_mapping_open(&map, fd, 0, size, &st, &why) < 0)
 		return refuse(s, "no inflight buffer: %s", why);
 	/* It may have been given out before. */
-	memset(map.at, 0, size);
+	memset(map.at, 0, (size_t)size);
 	vus_mapping_close(&map);
 	inflight.mmap_size = size;
 	inflight.mmap_offset = 0;
