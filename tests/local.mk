@@ -55,6 +55,15 @@ check-short:
 	$(MAKE) $(AM_MAKEFLAGS) check \
 	    TESTS='$(UNIT_TESTS) tests/confinement.bats tests/map.bats tests/raw.bats'
 .PHONY: check-short
+
+# What reaches the most of the C library: its functions, and the system calls
+# that it makes for them in a confined worker.
+check-libc:
+	$(MAKE) $(AM_MAKEFLAGS) check \
+	    TESTS='$(UNIT_TESTS) tests/client.bats tests/confinement.bats \
+	    tests/inband.bats tests/lifecycle.bats tests/map.bats \
+	    tests/options.bats tests/raw.bats tests/ring.bats'
+.PHONY: check-libc
 include tests/fuzz/local.mk
 
 # A worker that does wrong what it is told to.
@@ -99,6 +108,7 @@ update-manual: all
 EXTRA_DIST += tests/what-works
 
 EXTRA_DIST += tests/valgrind.bats tests/lint tests/run-all \
+	tests/legs/glibc tests/legs/in-root tests/legs/musl \
 	$(GUEST_TESTS) tests/guest/README.md tests/guest/forky-root \
 	tests/guest/helpers.bash tests/guest/lib.bash \
 	tests/guest/make-initramfs tests/guest/rootfs \
