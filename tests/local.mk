@@ -61,8 +61,8 @@ check-short:
 check-libc:
 	$(MAKE) $(AM_MAKEFLAGS) check \
 	    TESTS='$(UNIT_TESTS) tests/client.bats tests/confinement.bats \
-	    tests/inband.bats tests/lifecycle.bats tests/map.bats \
-	    tests/options.bats tests/raw.bats tests/ring.bats'
+	    tests/hostile.bats tests/inband.bats tests/lifecycle.bats \
+	    tests/map.bats tests/options.bats tests/raw.bats'
 .PHONY: check-libc
 include tests/fuzz/local.mk
 
