@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -17,6 +18,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -123,6 +125,17 @@ filter_add(scmp_filter_ctx filter, enum filter_id id)
 	return rc;
 }
 
+/* A host's own filter may forbid seccomp(2), too. */
+static int
+why_no_filter(void)
+{
+	uint32_t kill = SECCOMP_RET_KILL_PROCESS;
+
+	return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &kill) < 0
+		   ? -errno
+		   : -ENOMEM;
+}
+
 int
 filter_load(enum filter_id id)
 {
@@ -138,7 +151,7 @@ filter_load(enum filter_id id)
 	}
 #endif
 	if (filter == NULL)
-		return -ENOMEM;
+		return why_no_filter();
 	/* A call by another architecture's table is as forbidden as any. */
 	rc = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, kill);
 	if (rc == 0) /* look for a call's rules by halves, not one by one */
