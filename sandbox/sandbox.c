@@ -41,7 +41,7 @@ enter_session(const struct sandbox_policy *policy)
 /* --- isolation ----------------------------------------------------------- */
 
 static unsigned missing;
-static const char *refused; /* the layer that a strict policy lacks */
+static const char *refused; /* what failed, if not just a stage */
 
 unsigned
 sandbox_missing(void)
@@ -94,6 +94,19 @@ enter_landlock(const struct sandbox_policy *policy)
 
 /* --- ids and capabilities ------------------------------------------------ */
 
+/* Containers may have few users besides root, or none. */
+static int
+not_mapped(const struct sandbox_policy *policy)
+{
+	static char text[80];
+
+	(void)snprintf(text, sizeof(text),
+	    "ids: user %u, group %u: not in this user namespace", policy->uid,
+	    policy->gid);
+	refused = text;
+	return -EINVAL;
+}
+
 static int
 enter_ids(const struct sandbox_policy *policy)
 {
@@ -104,9 +117,10 @@ enter_ids(const struct sandbox_policy *policy)
 	if (capng_lock() != 0)
 		return -EPERM;
 	capng_clear(CAPNG_SELECT_ALL);
+	errno = 0;
 	if (capng_change_id((int)policy->uid, (int)policy->gid,
 		CAPNG_DROP_SUPP_GRP | CAPNG_CLEAR_BOUNDING) != 0)
-		return -EPERM;
+		return errno == EINVAL ? not_mapped(policy) : -EPERM;
 	/* Believe the kernel, not the calls. */
 	if (getuid() != policy->uid || geteuid() != policy->uid ||
 	    getgid() != policy->gid || getegid() != policy->gid ||
