@@ -815,10 +815,17 @@ check_door(struct supervisor *sv)
 static int
 start_spawner(struct supervisor *sv)
 {
-	const char *what;
-	int rc = spawner_start(
-	    &sv->spawner, sv->program, sv->options->change_ids, &what);
+	bool root = sv->options->change_ids;
+	const char *what = root ? sandbox_lacks() : NULL;
+	int rc;
 
+	if (what != NULL) {
+		log_error("started by root without %s: give it that, or start "
+			  "it as an ordinary user",
+		    what);
+		return -EPERM;
+	}
+	rc = spawner_start(&sv->spawner, sv->program, root, &what);
 	if (rc < 0)
 		log_error("the spawner: %s: %s", what, strerror(-rc));
 	fd_closep(&sv->program);

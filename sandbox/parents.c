@@ -7,6 +7,7 @@
 #include "isolate.h"
 #include "sandbox.h"
 
+#include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -25,6 +26,31 @@ static const unsigned spawner_caps[] = {
 	CAP_SETUID,    /* setresuid: the same */
 };
 #define ORDINARY_CAPS 2U
+
+/* What root can be without, it is: the workers tell. But not without these. */
+const char *
+sandbox_lacks(void)
+{
+	static const struct {
+		unsigned cap;
+		const char *name;
+	} needed[] = {
+		{ CAP_KILL, "CAP_KILL" },
+		{ CAP_SETGID, "CAP_SETGID" },
+		{ CAP_SETUID, "CAP_SETUID" },
+		{ CAP_SETPCAP, "CAP_SETPCAP" },
+	};
+	static char text[64];
+	size_t len = 0;
+
+	if (capng_get_caps_process() != 0)
+		return "capabilities that can be read";
+	for (unsigned i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+		if (capng_have_capability(CAPNG_PERMITTED, needed[i].cap) == 0)
+			len += (size_t)snprintf(text + len, sizeof(text) - len,
+			    "%s%s", len == 0 ? "" : ", ", needed[i].name);
+	return len == 0 ? NULL : text;
+}
 
 /*
  * Without memory the kernel should rather end one worker, which it serves one

@@ -85,6 +85,12 @@ int sandbox_enter_supervisor(const char **stage)
 int sandbox_enter_spawner(bool root, const char **stage)
     __attribute__((warn_unused_result));
 
+/*
+ * The capabilities without which root can start no worker, or end none, that
+ * this process lacks: "CAP_SETGID, CAP_SETUID"; NULL if it has them all.
+ */
+const char *sandbox_lacks(void);
+
 /* Which layers of layers.h are missing: a bit for each. */
 unsigned sandbox_missing(void);
 
