@@ -595,13 +595,16 @@ static void
 log_end(const struct supervisor *sv, const struct worker_entry *w, int status)
 {
 	if (WIFSIGNALED(status)) {
-		if (sv->ending && WTERMSIG(status) == SIGKILL)
-			log_warn("%s: closed: its front-end was still there",
-			    who(w));
-		else
+		if (sv->ending && WTERMSIG(status) == SIGKILL) {
+			if (w->conn != 0)
+				log_warn("%s: closed: its front-end was still "
+					 "there",
+				    who(w));
+		} else {
 			log_error("%s: worker %d killed by %s%s", who(w),
 			    (int)w->pid, signal_name(WTERMSIG(status)),
 			    signal_meaning(WTERMSIG(status)));
+		}
 		return;
 	}
 	switch (WEXITSTATUS(status)) {
