@@ -48,7 +48,11 @@ spawn_open(const char *path)
 
 static const int ignored[] = { SIGINT, SIGTERM, SIGHUP };
 
-/* After clone: only calls that are safe there. */
+/*
+ * After clone: only calls that are safe there. What the spawner ignores its
+ * workers ignore, as they would in a PID namespace: who ends all processes of
+ * a service at once ends the supervisor, which gives front-ends their time.
+ */
 static void __attribute__((noreturn)) become_worker(void)
 {
 	static char name[] = PACKAGE_NAME "-worker";
@@ -56,9 +60,6 @@ static void __attribute__((noreturn)) become_worker(void)
 	char *const envp[] = { NULL };
 	sigset_t none;
 
-	for (unsigned i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
-		if (signal(ignored[i], SIG_DFL) == SIG_ERR)
-			_exit(127);
 	if (fcntl(PRIV_WORKER_FD, F_SETFD, 0) < 0 || sigemptyset(&none) < 0 ||
 	    sigprocmask(SIG_SETMASK, &none, NULL) < 0)
 		_exit(127);

@@ -222,13 +222,17 @@ spawned() {
 
 # --- workers die -------------------------------------------------------------------
 
+start_without_pid_namespaces() {
+    # shellcheck disable=SC2034 # start_daemon reads it
+    daemon_prefix=(without_namespaces pid)
+    start_daemon
+}
+
 # A worker that dies by a signal costs its connection and no other; the log
 # names the signal; the next connection works. As the first process of a PID
 # namespace it would only die by SIGKILL and by what it does itself.
 survives() {
-    # shellcheck disable=SC2034 # start_daemon reads it
-    daemon_prefix=(without_namespaces pid)
-    start_daemon
+    start_without_pid_namespaces
     run -0 vuctl on other up on a up \
         run "kill -s $1 \$(worker_of 2)" expect-close \
         connect up flush on other flush
@@ -255,8 +259,11 @@ survives() {
     survives SEGV
 }
 
-@test "a worker killed by SIGTERM costs only its connection" {
-    survives TERM
+@test "signals that end a service reach no worker, in no PID namespace either" {
+    start_without_pid_namespaces
+    run -0 vuctl up run 'for s in TERM INT HUP; do
+            kill -s $s $(worker_of 1)
+        done' flush stop
 }
 
 @test "a worker killed by SIGBUS costs only its connection" {
