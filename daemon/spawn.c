@@ -142,8 +142,8 @@ spawner_run(int program, int sock, bool root)
 		(void)snprintf(msg.u.spawned.stage, sizeof(msg.u.spawned.stage),
 		    "%s", stage);
 		if (priv_send(SPAWNER_FD, PRIV_SPAWNED, &msg, NULL, 0) < 0 ||
-		    priv_recv(
-			SPAWNER_FD, PRIV_TO_SPAWNER, true, &msg, fds) != 1)
+		    priv_recv(SPAWNER_FD, PRIV_TO_SPAWNER, true, &msg, fds) !=
+			1)
 			break; /* the supervisor has ended */
 		rc = fds[0] == PRIV_WORKER_FD ? start() : -EBADF;
 		fd_closep(&fds[0]);
@@ -165,6 +165,28 @@ answer(int sock, struct priv_msg *msg)
 	if (rc != 1)
 		return rc == 0 ? -EPIPE : rc;
 	return msg->u.spawned.pid;
+}
+
+/* It could not even say what failed: a filter of the host's may kill. */
+static const char *
+how_it_ended(struct spawner *spawner)
+{
+	static char text[80];
+	int status;
+
+	if (waitpid(spawner->pid, &status, 0) != spawner->pid)
+		return "its end";
+	spawner->pid = 0;
+	if (WIFSIGNALED(status))
+		(void)snprintf(text, sizeof(text), "killed by SIG%s%s",
+		    sigabbrev_np(WTERMSIG(status)),
+		    WTERMSIG(status) == SIGSYS
+			? ", by its seccomp filter or the host's"
+			: "");
+	else
+		(void)snprintf(text, sizeof(text), "ended with status %d",
+		    WEXITSTATUS(status));
+	return text;
 }
 
 int
@@ -191,7 +213,8 @@ spawner_start(
 	if (rc == 0) {
 		rc = answer(spawner->sock, &msg);
 		msg.u.spawned.stage[sizeof(msg.u.spawned.stage) - 1] = '\0';
-		*what = msg.u.spawned.stage;
+		*what =
+		    rc == -EPIPE ? how_it_ended(spawner) : msg.u.spawned.stage;
 	}
 	return rc;
 }
