@@ -27,6 +27,7 @@ BATS_TESTS = \
 	tests/confinement.bats \
 	tests/dialects.bats \
 	tests/hostile.bats \
+	tests/hosts.bats \
 	tests/inband.bats \
 	tests/lifecycle.bats \
 	tests/limits.bats \
@@ -72,7 +73,7 @@ tests_helpers_bad_worker_LDADD = daemon/libshmemd.a sandbox/libsandbox.a \
 	$(LIBSECCOMP_LIBS) $(LIBCAP_NG_LIBS)
 
 EXTRA_DIST += $(BATS_TESTS) tests/hostile tests/vuctl tests/helpers/common.bash \
-	tests/helpers/crowd
+	tests/helpers/contain tests/helpers/crowd tests/helpers/under-systemd
 
 check-guest: all
 	$(AM_TESTS_ENVIRONMENT) $(BATS) --tap \
