@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/net.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
@@ -38,9 +40,10 @@
 		n, SCMP_CMP_MASKED_EQ, (scmp_datum_t)(mask),                   \
 		    (scmp_datum_t)(value)                                      \
 	}
-#define RULE(name, errno_, errno_name, by, why, ...)                           \
+#define RULE(on, name, errno_, errno_name, by, why, ...)                       \
 	{                                                                      \
 		.call = #name,                                                 \
+		.cpus = on,                                                    \
 		.nr = SCMP_SYS(name),                                          \
 		.error = errno_,                                               \
 		.error_name = errno_name,                                      \
@@ -51,13 +54,17 @@
 		.args = { __VA_ARGS__ },                                       \
 	},
 /* NOLINTEND(bugprone-macro-parentheses) */
-#define ALLOW(name, caller, reason, ...)                                       \
-	RULE(name, 0, "", caller, reason, __VA_ARGS__)
+#define ALLOW_ON(on, name, caller, reason, ...)                                \
+	RULE(on, name, 0, "", caller, reason, __VA_ARGS__)
+#define ALLOW(name, ...) ALLOW_ON(ON_ALL, name, __VA_ARGS__)
 #ifdef SHMEMD_INSTRUMENTED /* instrumented programs take memory */
+#define DENY_ON(on, name, error, caller, reason, ...)
 #define DENY(name, error, caller, reason, ...)
 #else
+#define DENY_ON(on, name, error, caller, reason, ...)                          \
+	RULE(on, name, error, #error, caller, reason, __VA_ARGS__)
 #define DENY(name, error, caller, reason, ...)                                 \
-	RULE(name, error, #error, caller, reason, __VA_ARGS__)
+	RULE(ON_ALL, name, error, #error, caller, reason, __VA_ARGS__)
 #endif
 
 static const struct filter_rule supervisor_rules[] = {
@@ -80,7 +87,9 @@ static const struct filter_rule worker_rules[] = {
 static const struct filter_rule spawner_rules[] = {
 #include "spawner.def"
 #undef DENY
+#undef DENY_ON
 #define DENY(name, error, caller, reason, ...)
+#define DENY_ON(on, name, error, caller, reason, ...)
 #include "worker.def"
 #ifdef SHMEMD_INSTRUMENTED
 #include "instrumented.def"
@@ -109,20 +118,14 @@ filter_rules(enum filter_id id, unsigned *n)
 
 /* --- a list becomes a filter --------------------------------------------- */
 
-int
-filter_add(scmp_filter_ctx filter, enum filter_id id)
+bool
+filter_applies(const struct filter_rule *rule, uint32_t arch)
 {
-	int rc = 0;
+	unsigned cpu = arch == SCMP_ARCH_S390X	   ? ON_S390X
+		       : arch & __AUDIT_ARCH_64BIT ? ON_PLAIN_64
+						   : ON_32;
 
-	for (unsigned i = 0; rc == 0 && i < lists[id].n; i++) {
-		const struct filter_rule *r = &lists[id].rules[i];
-
-		rc = seccomp_rule_add_array(filter,
-		    r->error == 0 ? SCMP_ACT_ALLOW
-				  : SCMP_ACT_ERRNO((unsigned)r->error),
-		    r->nr, r->nargs, r->args);
-	}
-	return rc;
+	return (rule->cpus & cpu) != 0;
 }
 
 /* A host's own filter may forbid seccomp(2), too. */
@@ -137,11 +140,37 @@ why_no_filter(void)
 }
 
 int
-filter_load(enum filter_id id)
+filter_add(scmp_filter_ctx filter, const struct filter_rule *rule)
+{
+	return seccomp_rule_add_array(filter,
+	    rule->error == 0 ? SCMP_ACT_ALLOW
+			     : SCMP_ACT_ERRNO((unsigned)rule->error),
+	    rule->nr, rule->nargs, rule->args);
+}
+
+/* Whether a rule means anything on this CPU. */
+static bool
+is_here(const struct filter_rule *rule)
+{
+	/* Negative: libseccomp's number of a call that this CPU lacks. */
+	return rule->nr >= 0 && filter_applies(rule, seccomp_arch_native());
+}
+
+unsigned
+filter_count(enum filter_id id)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < lists[id].n; i++)
+		n += is_here(&lists[id].rules[i]);
+	return n;
+}
+
+scmp_filter_ctx
+filter_new(void)
 {
 	uint32_t kill = SCMP_ACT_KILL_PROCESS;
 	scmp_filter_ctx filter = seccomp_init(kill);
-	int rc;
 
 #ifdef SHMEMD_INSTRUMENTED
 	if (filter == NULL) {
@@ -151,13 +180,28 @@ filter_load(enum filter_id id)
 	}
 #endif
 	if (filter == NULL)
+		return NULL;
+	/* A call by another architecture's table is as forbidden as any. And
+	 * look for a call's rules by halves, not one by one. */
+	if (seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, kill) < 0 ||
+	    seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2) < 0) {
+		seccomp_release(filter);
+		return NULL;
+	}
+	return filter;
+}
+
+int
+filter_load(enum filter_id id)
+{
+	scmp_filter_ctx filter = filter_new();
+	int rc = 0;
+
+	if (filter == NULL)
 		return why_no_filter();
-	/* A call by another architecture's table is as forbidden as any. */
-	rc = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, kill);
-	if (rc == 0) /* look for a call's rules by halves, not one by one */
-		rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	if (rc == 0)
-		rc = filter_add(filter, id);
+	for (unsigned i = 0; rc == 0 && i < lists[id].n; i++)
+		if (is_here(&lists[id].rules[i]))
+			rc = filter_add(filter, &lists[id].rules[i]);
 	if (rc == 0)
 		rc = seccomp_load(filter);
 	seccomp_release(filter);
@@ -195,7 +239,8 @@ static bool
 seen(const struct filter_rule *rules, unsigned i)
 {
 	for (unsigned k = 0; k < i; k++)
-		if (rules[k].error == 0 && rules[k].nr == rules[i].nr)
+		if (is_here(&rules[k]) && rules[k].error == 0 &&
+		    rules[k].nr == rules[i].nr)
 			return true;
 	return false;
 }
@@ -208,7 +253,7 @@ print_one(FILE *out, enum filter_id id, const char *name)
 	char text[120];
 
 	for (unsigned i = 0; i < lists[id].n; i++) {
-		if (rules[i].nr < 0)
+		if (!is_here(&rules[i]))
 			continue;
 		if (rules[i].error != 0) {
 			denied++;
@@ -223,8 +268,8 @@ print_one(FILE *out, enum filter_id id, const char *name)
 	    "rules; %u rules for an error; all else kills\n",
 	    name, calls, lines, checked, denied);
 	for (unsigned i = 0; i < lists[id].n; i++) {
-		if (rules[i].nr < 0)
-			continue; /* libseccomp's: this CPU has no such call */
+		if (!is_here(&rules[i]))
+			continue;
 		describe(&rules[i], text, sizeof(text));
 		(void)fprintf(out, "%s%s%s %s: %s\n",
 		    rules[i].error == 0 ? "" : rules[i].error_name,

@@ -194,10 +194,7 @@ enter_filter(const struct sandbox_policy *policy)
 unsigned
 sandbox_rules(void)
 {
-	unsigned n;
-
-	(void)filter_rules(FILTER_WORKER, &n);
-	return n;
+	return filter_count(FILTER_WORKER);
 }
 
 void

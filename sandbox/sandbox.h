@@ -8,11 +8,12 @@
  * opens to front-ends the supervisor enters its own sandbox: it cannot start a
  * program or open a file any more.
  *
- *              supervisor           spawner                worker
- *   hears      numbers of workers   the supervisor         guest, front-end
- *   holds      regions, channels    the worker's program   regions, guest
- * memory keeps      CAP_KILL             CAP_SYS_ADMIN, SETUID, nothing SETGID,
- * SETPCAP filter     supervisor.def       spawner.def            worker.def
+ *           supervisor            spawner               worker
+ *   hears   numbers of workers    the supervisor        guest, front-end
+ *   holds   regions, channels     the worker's program  regions, guest memory
+ *   keeps   CAP_KILL              SYS_ADMIN, SETPCAP,   nothing
+ *                                 SETUID, SETGID
+ *   filter  supervisor.def        spawner.def           worker.def
  *
  * An ordinary user's supervisor has no capability, and its spawner has two in
  * a user namespace of its own, where the host permits that.
@@ -94,7 +95,7 @@ const char *sandbox_lacks(void);
 /* Which layers of layers.h are missing: a bit for each. */
 unsigned sandbox_missing(void);
 
-/* Lines of the allow list, for the log. */
+/* Rules of the worker's filter that are loaded on this CPU, for the log. */
 unsigned sandbox_rules(void);
 
 /* Print the filters of all three, with the reason for each line. */
