@@ -7,6 +7,7 @@
 # make check-fuzz     the fuzzers, a minute each (configure --enable-fuzz)
 # make coverage       what of proto/ the unit tests reach
 # make lint           format, static analysis, shell scripts
+# make update-seccomp rewrite the lists of system calls of each CPU
 # make update-manual  rewrite the manual's tables: of the profiles, from what
 #                     the programs answer; of what works, from tests/run-all
 
@@ -39,6 +40,7 @@ BATS_TESTS = \
 	tests/protocol.bats \
 	tests/raw.bats \
 	tests/ring.bats \
+	tests/seccomp.bats \
 	tests/strace.bats
 include tests/canary/local.mk
 GUEST_TESTS = tests/guest/harness.bats tests/guest/guest.bats \
@@ -66,6 +68,7 @@ check-libc:
 	    tests/map.bats tests/options.bats tests/raw.bats'
 .PHONY: check-libc
 include tests/fuzz/local.mk
+include tests/seccomp/local.mk
 
 # A worker that does wrong what it is told to.
 check_PROGRAMS += tests/helpers/bad-worker
