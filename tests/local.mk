@@ -8,8 +8,9 @@
 # make coverage       what of proto/ the unit tests reach
 # make lint           format, static analysis, shell scripts
 # make update-seccomp rewrite the lists of system calls of each CPU
-# make update-manual  rewrite the manual's tables: of the profiles, from what
-#                     the programs answer; of what works, from tests/run-all
+# make update-manual  rewrite the manual's tables: of the profiles and of system
+#                     calls, from what the programs answer (on amd64); of what
+#                     works, from tests/run-all
 
 TEST_EXTENSIONS = .bats
 TAP_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
@@ -107,6 +108,7 @@ lint: all
 
 update-manual: all
 	$(AM_TESTS_ENVIRONMENT) $(srcdir)/tests/what-works --profiles --update
+	$(AM_TESTS_ENVIRONMENT) $(srcdir)/tests/what-works --calls --update
 	$(srcdir)/tests/what-works --update
 .PHONY: update-manual
 EXTRA_DIST += tests/what-works

@@ -10,6 +10,7 @@ load helpers/common
 
 manual=$top_srcdir/man/vhost-shmemd.8
 frontends=$top_srcdir/man/vhost-shmemd-frontends.7
+security=$top_srcdir/man/vhost-shmemd-security.7
 
 @test "the manual has every option of --help, and no other" {
     run -0 "$SHMEMD" --help
@@ -60,6 +61,40 @@ profiles() {
 
 @test "the page on front-ends shows of each profile what the programs answer" {
     run -0 "$top_srcdir/tests/what-works" --profiles --check
+}
+
+@test "the page on security has the system calls that the programs have" {
+    is_sanitized && skip 'the lists of an instrumented build are wider'
+    [[ $(uname -m) = x86_64 ]] || skip 'the list of the manual is that of amd64'
+    run -0 "$top_srcdir/tests/what-works" --calls --check
+}
+
+# column N SECTION: the cells of a table in a section of the page on security.
+column() {
+    sed -n "/^\.Sh $2\$/,/^\.Sh /p" "$security" | grep -v '^\.It Sy' | sed -n 's/^\.It //p' |
+        awk -F ' Ta ' -v n="$1" 'NF > 1 { print $n }'
+}
+
+@test "the page on security has every capability that is kept, and no other" {
+    local kept
+    kept=$(sed -nE 's/^\t(CAP_[A-Z_]+),.*/\1/p' "$top_srcdir/sandbox/parents.c")
+    [[ $kept = CAP_KILL* ]]
+    assert_equal "$(column 2 CAPABILITIES)" "$kept"
+}
+
+@test "the page on security has every message between the processes, and no other" {
+    local messages
+    messages=$(sed -n '/^enum priv_type/,/^}/p' "$top_srcdir/daemon/priv.h" |
+        sed -nE '/_END/d; s/^\tPRIV_([A-Z]+).*/\1/p' | sort)
+    [[ $messages = CONNECT* ]]
+    assert_equal "$(column 1 PROCESSES | sort)" "$messages"
+}
+
+@test "the page on security has every layer of the sandbox, and no other" {
+    local layers
+    layers=$(sed -nE 's/^\t\t\[LAYER_.*\] = "(.*)",/\1/p' "$top_srcdir/sandbox/layers.h")
+    [[ $layers = 'PID namespace'* ]]
+    assert_equal "$(sed -n '/^\.Sh LAYERS/,/^\.Sh /s/^\.It //p' "$security")" "$layers"
 }
 
 # results OUTCOME PREFIX: as if dialects.bats had run, with OUTCOME for the tests
