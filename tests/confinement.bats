@@ -266,7 +266,7 @@ spawner_pid() {
     run -0 find "/proc/$(spawner_pid)/fd" -type l -printf '%f %l\n'
     if is_sanitized; then # where the sanitizer reports to
         # shellcheck disable=SC2001 # one of several lines
-        output=$(sed "s|^2 .*|2 /dev/null|" <<<"$output")
+        output=$(grep -v '^2 ' <<<"$output" && echo '2 /dev/null')
     fi
     output=$(sort -n <<<"$output" | sed -E 's/\[[0-9]+\]//')
     assert_output $'0 /dev/null\n1 /dev/null\n2 /dev/null\n4 '"$(realpath "$SHMEMD_WORKER")"$'\n5 socket:'
@@ -322,13 +322,15 @@ spawner_pid() {
 # documented PROCESS: what the manual's table says that it holds while one worker
 # serves and one is ready: "NUMBER KIND", a line each.
 documented() {
-    awk -F ' Ta ' -v process="$1" '
+    local kmsg=0
+    { : </dev/kmsg; } 2>/dev/null && kmsg=1
+    awk -F ' Ta ' -v process="$1" -v kmsg="$kmsg" '
         /^\.\\" BEGIN: descriptors/ { on = 1 }
         /^\.\\" END: descriptors/ { on = 0 }
         on && $1 == ".It " process {
             split($2, count, " per ")
             sub(/^Pa /, "", $3)
-            if ($2 == "at times") next
+            if ($2 == "at times" || ($3 == "/dev/kmsg" && !kmsg)) next
             if (count[2] == "worker") count[1] *= 2
             sum[$3] += count[1]
         }
@@ -345,7 +347,7 @@ held() {
         s#^[0-9]+ anon_inode:\[(.*)\]#\1#
         s#^[0-9]+ (socket|pipe):.*#\1#
         s#^[0-9]+ /.*/vhost-shmemd-worker$#program#
-        s#^[0-9]+ (/dev/null)$#\1#
+        s#^[0-9]+ (/dev/(null|kmsg))$#\1#
         s#^[0-2] .*#standard#' | sort | uniq -c | sed -E 's/^ +//' | sort
 }
 export -f held
