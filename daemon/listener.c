@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -167,6 +169,19 @@ listener_connect(struct listener *l, const char *path)
 	l->connected = true;
 	l->fd = fd_steal(&fd);
 	return 0;
+}
+
+int
+listener_directory(const struct listener *l)
+{
+	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	int fd;
+
+	if (l->path == NULL)
+		return -ENOENT;
+	(void)snprintf(path, sizeof(path), "%s", l->path);
+	fd = open(dirname(path), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }
 
 void

@@ -46,6 +46,14 @@ int listener_open_fd(struct listener *l, int fd)
 int listener_connect(struct listener *l, const char *path)
     __attribute__((warn_unused_result));
 
+/*
+ * The directory where our socket is, for sandbox_enter_supervisor(). Returns a
+ * descriptor, the caller's, or a negative errno: -ENOENT if the socket is not
+ * ours.
+ */
+int listener_directory(const struct listener *l)
+    __attribute__((warn_unused_result));
+
 /* Stop listening; unlink the path if it is still our socket. */
 void listener_close(struct listener *l);
 

@@ -505,10 +505,12 @@ find_door(struct supervisor *sv)
 
 /* All that takes privileges has been done. */
 static bool
-confine(void)
+confine(const struct supervisor *sv)
 {
+	/* Where its socket goes at the end. */
+	AUTO_FD int dir = listener_directory(&sv->listener);
 	const char *stage;
-	int rc = sandbox_enter_supervisor(&stage);
+	int rc = sandbox_enter_supervisor(dir < 0 ? -1 : dir, &stage);
 
 	if (rc < 0)
 		log_error(
@@ -522,7 +524,7 @@ open_door(struct supervisor *sv)
 {
 	int rc = find_door(sv);
 
-	if (rc == 0 && !confine())
+	if (rc == 0 && !confine(sv))
 		rc = -EPERM;
 
 	(void)event_del(&sv->deadline_event);

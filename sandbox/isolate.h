@@ -6,6 +6,8 @@
 #ifndef ISOLATE_H
 #define ISOLATE_H
 
+#include <stdbool.h>
+
 /*
  * A user namespace that knows uid and gid of this process and nobody else, and
  * all capabilities in it: with them an ordinary user can make the other
@@ -15,7 +17,10 @@ int isolate_for_ordinary_user(void);
 /* flag is one of CLONE_NEW*. */
 int isolate_namespace(int flag) __attribute__((warn_unused_result));
 int isolate_root(void) __attribute__((warn_unused_result));
-/* After no_new_privs. */
-int isolate_landlock(void) __attribute__((warn_unused_result));
+/*
+ * No file, port or socket of others, and no signal to them unless signals. If
+ * dir is not -1 files may be removed in that directory. After no_new_privs.
+ */
+int isolate_landlock(bool signals, int dir) __attribute__((warn_unused_result));
 
 #endif

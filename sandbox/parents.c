@@ -102,7 +102,7 @@ sandbox_enter_spawner(bool root, const char **stage)
 }
 
 int
-sandbox_enter_supervisor(const char **stage)
+sandbox_enter_supervisor(int dir, const char **stage)
 {
 	int rc;
 
@@ -114,6 +114,8 @@ sandbox_enter_supervisor(const char **stage)
 		rc = caps_no_new();
 	}
 	if (rc == 0) {
+		/* It ends workers, which are not inside of what is its own. */
+		(void)!isolate_landlock(true, dir);
 		*stage = "seccomp filter";
 		rc = filter_load(FILTER_SUPERVISOR);
 	}

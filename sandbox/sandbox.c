@@ -89,7 +89,7 @@ enter_isolation(const struct sandbox_policy *policy)
 static int
 enter_landlock(const struct sandbox_policy *policy)
 {
-	return layer(policy, LAYER_LANDLOCK, isolate_landlock());
+	return layer(policy, LAYER_LANDLOCK, isolate_landlock(false, -1));
 }
 
 /* --- ids and capabilities ------------------------------------------------ */

@@ -78,10 +78,12 @@ int sandbox_enter(const struct sandbox_policy *policy, const char **stage)
     __attribute__((warn_unused_result));
 
 /*
- * The same for the other two. sandbox_enter_spawner() is called with root if
- * root has started us.
+ * The same for the other two. The supervisor may still remove files in the
+ * directory dir, which stays the caller's; -1: nowhere. That takes Landlock,
+ * and is left out where there is none. sandbox_enter_spawner() is called with
+ * root if root has started us.
  */
-int sandbox_enter_supervisor(const char **stage)
+int sandbox_enter_supervisor(int dir, const char **stage)
     __attribute__((warn_unused_result));
 int sandbox_enter_spawner(bool root, const char **stage)
     __attribute__((warn_unused_result));

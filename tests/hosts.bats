@@ -210,6 +210,7 @@ rootless=(--map=0:65534:1 --map=1:100000:65536)
 
 @test "a kernel that does not know memory that cannot be executed" {
     on_host "$contain" --error-if=EINVAL:memfd_create:1:0x8 --
+    export VUCTL_NO_SEAL_EXEC=1
     all_layers
 }
 
