@@ -65,8 +65,10 @@ check-short:
 check-libc:
 	$(MAKE) $(AM_MAKEFLAGS) check \
 	    TESTS='$(UNIT_TESTS) tests/client.bats tests/confinement.bats \
-	    tests/hostile.bats tests/inband.bats tests/lifecycle.bats \
-	    tests/map.bats tests/options.bats tests/raw.bats'
+	    tests/map.bats tests/memory.bats tests/options.bats \
+	    tests/protocol.bats tests/raw.bats'
+	$(AM_TESTS_ENVIRONMENT) $(BATS) --tap --filter 'device states' \
+	    $(abs_top_srcdir)/tests/hostile.bats
 .PHONY: check-libc
 include tests/fuzz/local.mk
 include tests/seccomp/local.mk
