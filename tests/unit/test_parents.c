@@ -3,7 +3,8 @@
  * sandbox.h: what supervisor and spawner can still do when they are confined.
  * Each attack is made by a process of its own that has entered the sandbox. It
  * is killed by SIGSYS, or the call fails with an error, or it is what the
- * process is there for, and works.
+ * process is there for, and works. Where the filter is open after all, the
+ * arguments do no harm.
  */
 #include "config.h"
 
@@ -164,9 +165,7 @@ a_supervisor_that_was_taken_over_gets_nowhere(void **state)
 		{ "prctl", SYS_prctl, { PR_GET_DUMPABLE }, BY_FILTER },
 		{ "ioctl", SYS_ioctl, { 0, 0, 0 }, BY_FILTER },
 		{ "bpf", SYS_bpf, { 0 }, BY_FILTER },
-		{ "rename", SYS_renameat2,
-		    { AT_FDCWD, TEXT(file_here), AT_FDCWD, TEXT("/tmp/x"), 0 },
-		    BY_FILTER },
+		{ "rename", SYS_renameat2, { -1, 0, -1, 0, 0 }, BY_FILTER },
 		{ "read of a file", SYS_read, { 0, 0, 4096 }, BY_FILTER },
 		{ "a write that is no log line", SYS_write, { 0, 0, 4096 },
 		    BY_FILTER },
@@ -224,8 +223,8 @@ a_spawner_starts_workers_and_nothing_else(void **state)
 		{ "another namespace", SYS_unshare, { CLONE_NEWPID },
 		    BY_FILTER },
 		{ "setns", SYS_setns, { 0, 0 }, BY_FILTER },
-		{ "a mount of something", SYS_mount,
-		    { TEXT("/"), TEXT("/tmp"), 0, MS_BIND, 0 }, BY_FILTER },
+		{ "a mount of something", SYS_mount, { 0, 0, 0, MS_BIND, 0 },
+		    BY_FILTER },
 		{ "the end of others", SYS_kill, { victim, SIGKILL },
 		    BY_FILTER },
 		{ "ptrace", SYS_ptrace, { 16, victim }, BY_FILTER },
@@ -235,7 +234,7 @@ a_spawner_starts_workers_and_nothing_else(void **state)
 		{ "bpf", SYS_bpf, { 0 }, BY_FILTER },
 		{ "ioctl", SYS_ioctl, { 0, 0, 0 }, BY_FILTER },
 		{ "chroot", SYS_chroot, { TEXT("/tmp") }, BY_FILTER },
-		{ "a file's mode", SYS_fchmod, { 0, 04755 }, BY_FILTER },
+		{ "a file's mode", SYS_fchmod, { -1, 04755 }, BY_FILTER },
 		{ "its name", SYS_prctl, { PR_SET_NAME, TEXT("x") },
 		    BY_FILTER },
 		{ "a dump", SYS_prctl, { PR_SET_DUMPABLE, 1 }, BY_FILTER },
