@@ -162,8 +162,8 @@ tell_same_uid(struct gate *g, const struct front_end *who)
 	if (g->own_uid)
 		log_warn("front-end pid %d runs as uid %u, and so do "
 			 "vhost-shmemd and its workers: every program of that "
-			 "user can kill and trace vhost-shmemd and reopen its "
-			 "shared memory; start it as root to prevent that",
+			 "user can stop and end them; start it as root to "
+			 "prevent that",
 		    (int)who->pid, who->uid);
 	else
 		log_warn("front-end pid %d runs as uid %u, and so do the "

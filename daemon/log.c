@@ -5,6 +5,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -71,4 +72,30 @@ log_escape(char *text)
 	for (; *text != '\0'; text++)
 		if (*text < ' ' || *text > '~')
 			*text = '?';
+}
+
+const char *
+log_signal(int signo)
+{
+	/* Not sigabbrev_np(): only glibc has it. */
+	static const char *const signals[] = {
+		[SIGABRT] = "SIGABRT",
+		[SIGALRM] = "SIGALRM",
+		[SIGBUS] = "SIGBUS",
+		[SIGFPE] = "SIGFPE",
+		[SIGHUP] = "SIGHUP",
+		[SIGILL] = "SIGILL",
+		[SIGINT] = "SIGINT",
+		[SIGKILL] = "SIGKILL",
+		[SIGQUIT] = "SIGQUIT",
+		[SIGSEGV] = "SIGSEGV",
+		[SIGSYS] = "SIGSYS",
+		[SIGTERM] = "SIGTERM",
+		[SIGTRAP] = "SIGTRAP",
+	};
+
+	if ((size_t)signo < sizeof(signals) / sizeof(signals[0]) &&
+	    signals[signo] != NULL)
+		return signals[signo];
+	return strsignal(signo);
 }

@@ -29,6 +29,9 @@ void log_line(enum log_level level, const char *format, ...)
 #define log_info(...) log_line(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
 
+/* The name of a signal, by which operators know it. */
+const char *log_signal(int signo);
+
 /* Replace everything that is not printable ASCII, in place. */
 void log_escape(char *text);
 

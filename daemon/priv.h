@@ -86,9 +86,10 @@ struct priv_ready {
 	uint32_t missing; /* of sandbox/layers.h: a bit for each */
 };
 
+/* SPAWN has the number of the order alone, and SPAWNED repeats it. */
 struct priv_spawned {
-	int32_t
-	    pid; /* of the worker; 0: the spawner is there; negative errno */
+	uint32_t order; /* from 1; 0: the spawner is there */
+	int32_t pid;	/* of the worker; 0; or a negative errno */
 	char stage[28]; /* of sandbox_enter_spawner(), where it failed */
 };
 

@@ -5,6 +5,7 @@
 #include "spawn.h"
 
 #include "fd.h"
+#include "log.h"
 #include "priv.h"
 #include "sandbox.h"
 
@@ -155,16 +156,32 @@ spawner_run(int program, int sock, bool root)
 
 /* --- in the supervisor --------------------------------------------------- */
 
-/* The spawner's answer: a process id, 0, or a negative errno. */
+/*
+ * The spawner's answer to an order: a process id, 0, or a negative errno. The
+ * answer to one that was given up may come first: that worker has found its
+ * channel closed.
+ */
 static int
-answer(int sock, struct priv_msg *msg)
+answer(int sock, uint32_t order, struct priv_msg *msg)
 {
 	int none[PRIV_REGIONS_MAX];
-	int rc = priv_recv(sock, PRIV_FROM_SPAWNER, true, msg, none);
+	int rc;
 
+	do
+		rc = priv_recv(sock, PRIV_FROM_SPAWNER, true, msg, none);
+	while (rc == 1 && msg->u.spawned.order != order);
 	if (rc != 1)
 		return rc == 0 ? -EPIPE : rc;
 	return msg->u.spawned.pid;
+}
+
+static int
+set_patience(int sock, const struct timeval *patience)
+{
+	return setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, patience,
+		   sizeof(*patience)) < 0
+		   ? -errno
+		   : 0;
 }
 
 /* It could not even say what failed: a filter of the host's may kill. */
@@ -178,8 +195,8 @@ how_it_ended(struct spawner *spawner)
 		return "its end";
 	spawner->pid = 0;
 	if (WIFSIGNALED(status))
-		(void)snprintf(text, sizeof(text), "killed by SIG%s%s",
-		    sigabbrev_np(WTERMSIG(status)),
+		(void)snprintf(text, sizeof(text), "killed by %s%s",
+		    log_signal(WTERMSIG(status)),
 		    WTERMSIG(status) == SIGSYS
 			? ", by its seccomp filter or the host's"
 			: "");
@@ -193,7 +210,9 @@ int
 spawner_start(
     struct spawner *spawner, int program, bool root, const char **what)
 {
-	static const struct timeval patience = { .tv_sec = 5 };
+	/* A clone takes less than a ms. */
+	static const struct timeval at_start = { .tv_sec = 5 },
+				    later = { .tv_sec = 1 };
 	static struct priv_msg msg;
 	int pair[2], rc;
 
@@ -207,15 +226,17 @@ spawner_start(
 	rc = spawner->pid < 0 ? -errno : 0;
 	fd_closep(&pair[1]);
 	spawner->sock = pair[0];
-	if (rc == 0 && setsockopt(spawner->sock, SOL_SOCKET, SO_RCVTIMEO,
-			   &patience, sizeof(patience)) < 0)
-		rc = -errno;
+	spawner->orders = 0;
+	if (rc == 0)
+		rc = set_patience(spawner->sock, &at_start);
 	if (rc == 0) {
-		rc = answer(spawner->sock, &msg);
+		rc = answer(spawner->sock, 0, &msg);
 		msg.u.spawned.stage[sizeof(msg.u.spawned.stage) - 1] = '\0';
 		*what =
 		    rc == -EPIPE ? how_it_ended(spawner) : msg.u.spawned.stage;
 	}
+	if (rc == 0)
+		rc = set_patience(spawner->sock, &later);
 	return rc;
 }
 
@@ -229,7 +250,7 @@ spawner_stop(struct spawner *spawner)
 }
 
 pid_t
-spawn_worker(const struct spawner *spawner, int *chan)
+spawn_worker(struct spawner *spawner, int *chan)
 {
 	struct priv_msg msg = { 0 };
 	int pair[2], rc;
@@ -237,10 +258,11 @@ spawn_worker(const struct spawner *spawner, int *chan)
 	*chan = -1;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
+	msg.u.spawned.order = ++spawner->orders;
 	rc = priv_send(spawner->sock, PRIV_SPAWN, &msg, &pair[1], 1);
 	fd_closep(&pair[1]);
 	if (rc == 0)
-		rc = answer(spawner->sock, &msg);
+		rc = answer(spawner->sock, spawner->orders, &msg);
 	if (rc <= 0) {
 		fd_closep(&pair[0]);
 		return rc == 0 ? -EPROTO : rc;

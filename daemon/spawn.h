@@ -12,11 +12,13 @@
 #define SPAWN_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct spawner {
-	pid_t pid; /* 0: there is none */
-	int sock;  /* owned */
+	pid_t pid;	 /* 0: there is none */
+	int sock;	 /* owned */
+	uint32_t orders; /* given so far */
 };
 
 /*
@@ -44,9 +46,9 @@ void spawner_stop(struct spawner *spawner);
  * are /dev/null and, at PRIV_WORKER_FD, one end of a SOCK_SEQPACKET pair. The
  * other end goes to *chan, the caller's. Returns the process id or a negative
  * errno; *chan is -1 then. Waits for the spawner, for as long as a clone takes
- * and 5 s at most.
+ * and a second at most: -EAGAIN then.
  */
-pid_t spawn_worker(const struct spawner *spawner, int *chan)
+pid_t spawn_worker(struct spawner *spawner, int *chan)
     __attribute__((warn_unused_result));
 
 #endif

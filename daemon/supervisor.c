@@ -546,33 +546,6 @@ open_door(struct supervisor *sv)
 
 /* --- the end of workers -------------------------------------------------- */
 
-/* The name of a signal, by which operators know it. Not sigabbrev_np(): only
- * glibc has it. */
-static const char *
-signal_name(int signo)
-{
-	static const char *const names[] = {
-		[SIGABRT] = "SIGABRT",
-		[SIGALRM] = "SIGALRM",
-		[SIGBUS] = "SIGBUS",
-		[SIGFPE] = "SIGFPE",
-		[SIGHUP] = "SIGHUP",
-		[SIGILL] = "SIGILL",
-		[SIGINT] = "SIGINT",
-		[SIGKILL] = "SIGKILL",
-		[SIGQUIT] = "SIGQUIT",
-		[SIGSEGV] = "SIGSEGV",
-		[SIGSYS] = "SIGSYS",
-		[SIGTERM] = "SIGTERM",
-		[SIGTRAP] = "SIGTRAP",
-	};
-
-	if ((size_t)signo < sizeof(names) / sizeof(names[0]) &&
-	    names[signo] != NULL)
-		return names[signo];
-	return strsignal(signo);
-}
-
 /* What a signal that ends a worker tells an operator. */
 static const char *
 signal_meaning(int signo)
@@ -604,7 +577,7 @@ log_end(const struct supervisor *sv, const struct worker_entry *w, int status)
 				    who(w));
 		} else {
 			log_error("%s: worker %d killed by %s%s", who(w),
-			    (int)w->pid, signal_name(WTERMSIG(status)),
+			    (int)w->pid, log_signal(WTERMSIG(status)),
 			    signal_meaning(WTERMSIG(status)));
 		}
 		return;
@@ -732,7 +705,7 @@ end_ready(evutil_socket_t signo, short what, void *arg)
 		deadline_ready(-1, EV_TIMEOUT, sv);
 		return;
 	}
-	log_info("ending on %s", signal_name((int)signo));
+	log_info("ending on %s", log_signal((int)signo));
 	sv->ending = true;
 	if (sv->open && sv->listener.fd >= 0)
 		(void)event_del(&sv->accept_event);

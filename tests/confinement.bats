@@ -295,12 +295,16 @@ spawner_pid() {
     assert [ ! -e "$socket" ]
 }
 
-@test "a spawner that is stopped does not stop front-ends that are served" {
+@test "a spawner that is stopped does not stop front-ends that are served, and goes on in order" {
     start_daemon
+    # The worker that is ordered for c is given up after a second, and made later:
+    # what the log says of the next has to be true of it.
     run -0 vuctl on a up flush \
         run 'kill -s STOP $(pgrep -P $daemon_pid shmemd-spawner)' \
-        on b up flush on a flush stop on b stop
-    kill -s CONT "$(spawner_pid)"
+        on b up flush on a flush stop on b stop \
+        run 'sleep 1.5; kill -s CONT $(pgrep -P $daemon_pid shmemd-spawner)' \
+        on c up flush run 'ls -l /proc/$(worker_of 3)/fd | grep -c socket:; kill -s KILL $(worker_of 3)' expect-close
+    assert_output 3
 }
 
 @test "the filters are as small as they say" {

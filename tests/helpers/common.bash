@@ -53,6 +53,9 @@ common_teardown() {
     if [[ $sigsys_expected = no ]] && grep -qE 'SIGSYS|Bad system call' "$log"; then
         problem+="a process was killed by its seccomp filter; "
     fi
+    if grep -q ': front-end connected: ' "$log" && ! grep -q 'seccomp filter loaded' "$log"; then
+        problem+="a front-end was served, and no line says that a filter was loaded; "
+    fi
     [[ -z $problem ]] || fail "$problem"
 }
 
