@@ -243,7 +243,7 @@ hardening=(
 )
 caps='CapabilityBoundingSet=CAP_KILL CAP_SETGID CAP_SETPCAP CAP_SETUID'
 # Filters of systemd kill, unless there is a SystemCallErrorNumber.
-calls='SystemCallFilter=@system-service seccomp landlock_create_ruleset landlock_restrict_self'
+calls='SystemCallFilter=@system-service seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self'
 
 # as_service SETTING...: what comes next is a service with these settings.
 as_service() {
