@@ -184,14 +184,16 @@ listener_directory(const struct listener *l)
 	return fd < 0 ? -errno : fd;
 }
 
-void
+int
 listener_close(struct listener *l)
 {
 	struct stat st;
+	int rc = 0;
 
 	fd_closep(&l->fd);
 	if (l->path != NULL && lstat(l->path, &st) == 0 &&
 	    st.st_dev == l->dev && st.st_ino == l->ino)
-		(void)unlink(l->path);
+		rc = unlink(l->path) < 0 ? -errno : 0;
 	l->path = NULL;
+	return rc;
 }

@@ -54,7 +54,10 @@ int listener_connect(struct listener *l, const char *path)
 int listener_directory(const struct listener *l)
     __attribute__((warn_unused_result));
 
-/* Stop listening; unlink the path if it is still our socket. */
-void listener_close(struct listener *l);
+/*
+ * Stop listening; unlink the path if it is still our socket. Returns 0, or a
+ * negative errno if the socket stays, on which nobody listens then.
+ */
+int listener_close(struct listener *l);
 
 #endif

@@ -142,6 +142,18 @@ count(const struct supervisor *sv, enum worker_state state)
 	return n;
 }
 
+/* Nobody can connect any more. */
+static void
+close_door(struct supervisor *sv)
+{
+	int rc = listener_close(&sv->listener);
+
+	/* The supervisor has no privilege over directories of others. */
+	if (rc < 0)
+		log_warn(
+		    "%s stays: %s", sv->options->socket_path, strerror(-rc));
+}
+
 static struct worker_entry *
 find(struct supervisor *sv, enum worker_state state)
 {
@@ -437,7 +449,7 @@ serve(void *ctx, int fd, const struct front_end *front_end)
 	(void)hand_over(sv, fd, front_end);
 	if (!sv->listener.connected && !expects_more(sv)) {
 		(void)event_del(&sv->accept_event);
-		listener_close(&sv->listener);
+		close_door(sv);
 	}
 	spare_wanted(sv);
 }
@@ -650,7 +662,7 @@ spawner_ended(struct supervisor *sv)
 	sv->broken = true;
 	if (sv->open && sv->listener.fd >= 0)
 		(void)event_del(&sv->accept_event);
-	listener_close(&sv->listener);
+	close_door(sv);
 	if (count(sv, WORKER_SERVING) == 0)
 		finish(sv, EXIT_FAILURE);
 }
@@ -709,7 +721,7 @@ end_ready(evutil_socket_t signo, short what, void *arg)
 	sv->ending = true;
 	if (sv->open && sv->listener.fd >= 0)
 		(void)event_del(&sv->accept_event);
-	listener_close(&sv->listener);
+	close_door(sv);
 	gate_close(&sv->gate);
 	/* Workers without a front-end end when their channel closes; the
 	 * others when their front-end leaves, or at the deadline. */
@@ -838,7 +850,7 @@ add_events(struct supervisor *sv)
 static void
 clean_up(struct supervisor *sv)
 {
-	listener_close(&sv->listener);
+	close_door(sv);
 	gate_close(&sv->gate);
 	kmsg_close(&sv->kmsg);
 	for (unsigned i = 0; i < WORKERS_MAX; i++)

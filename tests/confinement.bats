@@ -272,6 +272,19 @@ spawner_pid() {
     assert_output $'0 /dev/null\n1 /dev/null\n2 /dev/null\n4 '"$(realpath "$SHMEMD_WORKER")"$'\n5 socket:'
 }
 
+@test "a socket in a directory of others stays, and the next start takes its place" {
+    require_root
+    mkdir "$BATS_TEST_TMPDIR/theirs"
+    chown nobody "$BATS_TEST_TMPDIR/theirs"
+    socket=$BATS_TEST_TMPDIR/theirs/socket
+    start_daemon
+    stop_daemon
+    assert_log "warn: $socket stays: Permission denied"
+    assert [ -S "$socket" ]
+    start_daemon
+    run -0 vuctl up flush stop
+}
+
 @test "when memory runs out a worker goes before the supervisor" {
     start_daemon
     run -0 vuctl up run 'cat /proc/$(worker_of 1)/oom_score_adj'
