@@ -329,7 +329,10 @@ connect_front_end(struct worker *w, int fd)
 	    front_read_ready, w);
 	(void)event_assign(&w->front_write, w->base, fd, EV_WRITE | EV_PERSIST,
 	    front_write_ready, w);
-	(void)event_add(&w->front_read, NULL);
+	if (event_add(&w->front_read, NULL) < 0) {
+		worker_log(w, VUS_LOG_ERR, "connection closed: no memory");
+		leave(w, WORKER_EXIT_BROKEN);
+	}
 }
 
 static void

@@ -67,6 +67,13 @@
 	RULE(ON_ALL, name, error, #error, caller, reason, __VA_ARGS__)
 #endif
 
+/* What fcntl() makes of O_NONBLOCK: musl sets one flag more. */
+#ifdef __GLIBC__
+#define NONBLOCK O_NONBLOCK
+#else
+#define NONBLOCK (O_NONBLOCK | O_LARGEFILE)
+#endif
+
 static const struct filter_rule supervisor_rules[] = {
 #include "supervisor.def"
 #ifdef SHMEMD_INSTRUMENTED

@@ -66,11 +66,11 @@ check-short:
 
 # What reaches the most of the C library: its functions, and the system calls
 # that it makes for them in a confined worker.
+LIBC_TESTS = $(UNIT_TESTS) tests/client.bats tests/confinement.bats \
+	tests/map.bats tests/memory.bats tests/options.bats \
+	tests/protocol.bats tests/raw.bats
 check-libc:
-	$(MAKE) $(AM_MAKEFLAGS) check \
-	    TESTS='$(UNIT_TESTS) tests/client.bats tests/confinement.bats \
-	    tests/map.bats tests/memory.bats tests/options.bats \
-	    tests/protocol.bats tests/raw.bats'
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(LIBC_TESTS)'
 	$(AM_TESTS_ENVIRONMENT) $(BATS) --tap --filter 'device states' \
 	    $(abs_top_srcdir)/tests/hostile.bats
 .PHONY: check-libc
