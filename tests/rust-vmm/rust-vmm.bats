@@ -23,7 +23,6 @@ top_srcdir=$(cd "${top_srcdir:-$BATS_TEST_DIRNAME/../..}" && pwd)
 source "$top_srcdir/tests/guest/lib.bash"
 load ../helpers/common
 eval "common_$(declare -f setup)"
-eval "common_$(declare -f teardown)"
 
 setup_file() {
     ((EUID == 0)) || return 0
