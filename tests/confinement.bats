@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 # What a worker can still do, read from /proc while it serves a front-end.
-# shellcheck disable=SC2154,SC2034 # daemon_pid, log and daemon_prefix are of helpers
+# shellcheck disable=SC2154,SC2034,SC2030,SC2031 # daemon_pid, log and daemon_prefix are of helpers
 # shellcheck disable=SC2016 # commands in single quotes are for the shell that vuctl starts
 
 load helpers/common
