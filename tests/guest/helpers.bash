@@ -262,7 +262,7 @@ forgive_guest() {
 
 # Print the pids of the daemon's workers, idle ones included.
 worker_pids() {
-	pgrep -P "$daemon_pid"
+	pgrep -P "$daemon_pid" vhost-shmemd-wo
 }
 
 # Print the pids of those that have a guest: its memory is mapped there.
