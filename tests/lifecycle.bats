@@ -297,6 +297,15 @@ survives() {
     expect_daemon_end 137
 }
 
+@test "a spare that ends is replaced after a pause, and no front-end waits for that" {
+    start_daemon
+    kill -s KILL "$(worker_pids)"
+    sleep 0.5
+    has_workers 0 || fail "it was replaced at once"
+    run -0 vuctl up flush stop
+    wait_until has_workers 1
+}
+
 @test "with --once a worker that dies makes the daemon end with 1" {
     start_daemon --once
     run -0 vuctl up run 'kill -KILL $(worker_of 1)' expect-close
