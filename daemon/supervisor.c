@@ -35,7 +35,6 @@
 #include <sys/wait.h>
 #include <time.h>
 
-/* Front-ends served at a time. */
 /* Messages of one worker that are read before others get their turn. */
 #define MESSAGES_MAX 32U
 /* So often that many are read of a worker that has ended: a socket's buffer

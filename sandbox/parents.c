@@ -53,7 +53,7 @@ sandbox_lacks(void)
 }
 
 /*
- * Without memory the kernel should rather end one worker, which it serves one
+ * Without memory the kernel should rather end one worker, which serves one
  * virtual machine, than the supervisor, which all of them need. One in a
  * thousand: a worker is no more to blame than other programs of the host.
  */
