@@ -201,29 +201,33 @@ vus_backend_calls_wait(const struct vus_session *s)
 	return false;
 }
 
-static void
+/* Returns whether there is a way to. */
+static bool
 notify(struct vus_session *s, int fd, struct vus_in_band *in_band,
     enum vus_backend_request request, unsigned ring)
 {
 	if (fd >= 0) {
 		vus_notify(fd);
-	} else if (vus_negotiated(s, VUS_F_INBAND_NOTIFICATIONS) &&
-		   !in_band->unwanted) {
-		in_band->due = true;
-		notify_in_band(s, in_band, request, ring);
+		return true;
 	}
+	if (!vus_negotiated(s, VUS_F_INBAND_NOTIFICATIONS) || in_band->unwanted)
+		return false;
+	in_band->due = true;
+	notify_in_band(s, in_band, request, ring);
+	return true;
 }
 
 void
 vus_backend_call(struct vus_session *s, unsigned ring)
 {
-	notify(s, s->ring[ring].call_fd, &s->ring[ring].call,
-	    VUS_BACKEND_VRING_CALL, ring);
+	if (notify(s, s->ring[ring].call_fd, &s->ring[ring].call,
+		VUS_BACKEND_VRING_CALL, ring))
+		s->counters.ring[ring].calls++;
 }
 
 void
 vus_backend_err(struct vus_session *s, unsigned ring)
 {
-	notify(s, s->ring[ring].err_fd, &s->ring[ring].err,
+	(void)notify(s, s->ring[ring].err_fd, &s->ring[ring].err,
 	    VUS_BACKEND_VRING_ERR, ring);
 }

@@ -35,17 +35,28 @@ struct vus_device_type {
 	/*
 	 * Serve one request. Writes the answer into the chain and returns
 	 * the bytes written, for the used ring. Never fails: a request that
-	 * is wrong gets the device's own error, or 0 bytes.
+	 * is wrong gets the device's own error, or 0 bytes. VUS_LATER, only
+	 * where vus_session_syncs(): nothing is written yet, and finish() is
+	 * called when a sync has ended that began after this.
 	 */
 	uint32_t (*serve)(struct vus_session *session, unsigned ring,
 	    const struct vus_chain *chain);
+	/* The same for such a request; rc is the sync's, 0 or a negative
+	 * errno. NULL: serve() leaves none for later. It may be served again
+	 * instead, where the chain is put back: held.h. */
+	uint32_t (*finish)(struct vus_session *session, unsigned ring,
+	    const struct vus_chain *chain, int rc);
 };
+#define VUS_LATER UINT32_MAX
 
 /* A device as one connection sees it, unchanged for its whole life. */
 struct vus_device {
 	const struct vus_device_type *type;
 	unsigned char config[VUS_CONFIG_MAX]; /* little endian, zero padded */
 	struct vus_region shm[VUS_SHMEM_MAX]; /* by shmid */
+	/* What is written to memory has to be brought to storage: the host's
+	 * sync(). False: the memory is the storage. */
+	bool sync;
 };
 
 #endif

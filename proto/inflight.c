@@ -112,26 +112,43 @@ static_assert(offsetof(struct any_entry, counter) ==
 		      offsetof(struct packed_entry, counter),
     "layout");
 
-/* Find the request in flight with the smallest counter, in entries of size
- * bytes each. */
+/* Whether the request comes after the last one that was done again. */
 static bool
-oldest(const void *entries, size_t size, const struct vus_inflight *f,
-    uint16_t *index)
+to_redo(const struct vus_inflight *f, uint64_t counter, unsigned entry)
+{
+	return !f->redone || counter > f->redone_counter ||
+	       (counter == f->redone_counter && entry > f->redone_entry);
+}
+
+/* Find the request in flight with the smallest counter of those that were not
+ * found before, in entries of size bytes each. */
+static bool
+find_redo(
+    const void *entries, size_t size, struct vus_inflight *f, uint16_t *index)
 {
 	uint64_t smallest = 0;
 	bool found = false;
 
+	f->redo--;
 	for (unsigned i = 0; i < f->entries; i++) {
 		const struct any_entry *e =
 		    (const void *)((const unsigned char *)entries + i * size);
 		uint64_t counter = GET(e->counter);
 
-		if (GET(e->inflight) == 0 || (found && counter >= smallest))
+		if (GET(e->inflight) == 0 || (found && counter >= smallest) ||
+		    !to_redo(f, counter, i))
 			continue;
 		found = true;
 		smallest = counter;
 		*index = (uint16_t)i;
 	}
+	/* None: to look for the next would find the same, as often as the
+	 * front-end has said. */
+	if (!found)
+		f->redo = 0;
+	f->redone = found;
+	f->redone_counter = smallest;
+	f->redone_entry = *index;
 	return found;
 }
 
@@ -166,6 +183,7 @@ vus_inflight_split_start(struct vus_inflight *f, uint16_t used, bool *fresh)
 	const char *why;
 
 	f->redo = 0;
+	f->redone = false;
 	f->counter = 0;
 	*fresh = version == 0;
 	if (*fresh) {
@@ -228,10 +246,19 @@ vus_inflight_split_done(struct vus_inflight *f, uint16_t head, uint16_t used)
 	SET(r->used_idx, used);
 }
 
-bool
-vus_inflight_split_oldest(const struct vus_inflight *f, uint16_t *head)
+void
+vus_inflight_split_untake(struct vus_inflight *f, uint16_t head)
 {
-	return oldest(split(f)->desc, sizeof(struct split_entry), f, head);
+	struct split_region *r = split(f);
+
+	if (r != NULL)
+		SET(r->desc[head].inflight, 0);
+}
+
+bool
+vus_inflight_split_redo(struct vus_inflight *f, uint16_t *head)
+{
+	return find_redo(split(f)->desc, sizeof(struct split_entry), f, head);
 }
 
 /* --- packed -------------------------------------------------------------- */
@@ -319,6 +346,7 @@ vus_inflight_packed_start(struct vus_inflight *f, uint32_t num,
 	const char *why;
 
 	f->redo = 0;
+	f->redone = false;
 	f->counter = 0;
 	*slots = 0;
 	*fresh = version == 0;
@@ -423,10 +451,28 @@ vus_inflight_packed_done(struct vus_inflight *f, uint16_t entry)
 	SET(r->old_used_wrap_counter, GET(r->used_wrap_counter));
 }
 
-bool
-vus_inflight_packed_oldest(const struct vus_inflight *f, uint16_t *entry)
+void
+vus_inflight_packed_untake(struct vus_inflight *f, uint16_t entry)
 {
-	return oldest(packed(f)->desc, sizeof(struct packed_entry), f, entry);
+	struct packed_region *r = packed(f);
+	uint16_t last;
+
+	if (r == NULL)
+		return;
+	/* What is free is not in flight, whatever its mark says: so the list
+	 * comes first. */
+	last = GET(packed_at(f, entry)->last);
+	SET(packed_at(f, last)->next, GET(r->free_head));
+	SET(r->free_head, entry);
+	SET(r->old_free_head, entry);
+	SET(packed_at(f, entry)->inflight, 0);
+}
+
+bool
+vus_inflight_packed_redo(struct vus_inflight *f, uint16_t *entry)
+{
+	return find_redo(
+	    packed(f)->desc, sizeof(struct packed_entry), f, entry);
 }
 
 struct vus_packed_desc

@@ -8,6 +8,7 @@ proto_libvus_a_SOURCES = \
 	proto/device.h \
 	proto/dirty.c proto/dirty.h \
 	proto/fd.h \
+	proto/held.c proto/held.h \
 	proto/inflight.c proto/inflight.h \
 	proto/map.c proto/map.h \
 	proto/mapping.c proto/mapping.h \

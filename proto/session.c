@@ -194,6 +194,7 @@ vus_ring_update(struct vus_session *s, unsigned index)
 	bool running = vus_ring_running(ring);
 	bool started;
 
+	vus_held_put_back(s, index);
 	if (running) {
 		vus_state_cancel(s, "the device has been started");
 		if (!ring->broken)
@@ -250,8 +251,6 @@ void
 vus_session_reset_device(struct vus_session *s)
 {
 	vus_state_cancel(s, "the device has been reset");
-	/* What was in flight is of a driver that is gone. */
-	vus_mapping_close(&s->inflight.map);
 	/* Ring 0 first: with it the device counts as stopped. */
 	for (unsigned i = 0; i < s->device->type->num_queues; i++) {
 		struct vus_ring *ring = &s->ring[i];
@@ -264,6 +263,8 @@ vus_session_reset_device(struct vus_session *s)
 		ring->has_addr = false;
 		vus_virtq_reset(&ring->vq);
 	}
+	/* What was in flight is of a driver that is gone. */
+	vus_mapping_close(&s->inflight.map);
 	s->state.status = 0;
 }
 
@@ -279,34 +280,69 @@ vus_notify(int fd)
 }
 
 void
+vus_ring_served(struct vus_session *s, unsigned index, bool used)
+{
+	if (used && vus_virtq_should_call(&s->ring[index].vq))
+		vus_backend_call(s, index);
+	if (s->dirty.marked) {
+		s->dirty.marked = false;
+		vus_notify(s->dirty_fd);
+	}
+}
+
+/* A request was served, and len is what serve() has returned: complete it, or
+ * hold it. Returns whether it is completed. */
+static bool
+served(struct vus_session *s, unsigned index, const struct vus_chain *chain,
+    uint32_t len)
+{
+	struct vus_ring *ring = &s->ring[index];
+
+	if (len == VUS_LATER || ring->held != 0) {
+		vus_held_add(s, index, len);
+		return false;
+	}
+	vus_virtq_push(&ring->vq, chain, len);
+	s->counters.ring[index].requests++;
+	return true;
+}
+
+void
 vus_ring_serve(struct vus_session *s, unsigned index)
 {
 	struct vus_ring *ring = &s->ring[index];
-	struct vus_chain chain;
-	bool served = false;
+	bool used = false;
 
 	ring->look = false;
 	if (!vus_ring_running(ring) || ring->broken ||
 	    !vus_virtq_ready(&ring->vq))
 		return;
 	for (unsigned n = 0;; n++) {
+		struct vus_chain *chain;
 		const char *why;
-		uint32_t len;
 
+		if (s->held.n == VUS_HELD_MAX) {
+			ring->wants_room = true;
+			break;
+		}
+		chain = &s->held.item[s->held.n].chain;
 		if (n == SERVE_MAX) {
 			ring->look = true;
 			break;
 		}
-		switch (vus_virtq_pop(&ring->vq, &s->mem, &chain, &why)) {
+		switch (vus_virtq_pop(&ring->vq, &s->mem, chain, &why)) {
 		case VUS_POP_CHAIN:
-			len = s->device->type->serve(s, index, &chain);
-			vus_virtq_push(&ring->vq, &chain, len);
-			served = true;
+			used |= served(s, index, chain,
+			    s->device->type->serve(s, index, chain));
 			continue;
 		case VUS_POP_BAD:
+			used |= served(s, index, chain, 0);
 			vus_log(s, VUS_LOG_WARN, "ring %u: malformed chain: %s",
 			    index, why);
-			served = true;
+			continue;
+		case VUS_POP_SKIP:
+			vus_log(s, VUS_LOG_WARN, "ring %u: malformed chain: %s",
+			    index, why);
 			continue;
 		case VUS_POP_EMPTY:
 			if (vus_virtq_arm(&ring->vq))
@@ -324,12 +360,8 @@ vus_ring_serve(struct vus_session *s, unsigned index)
 		}
 		break;
 	}
-	if (served && vus_virtq_should_call(&ring->vq))
-		vus_backend_call(s, index);
-	if (s->dirty.marked) {
-		s->dirty.marked = false;
-		vus_notify(s->dirty_fd);
-	}
+	vus_ring_served(s, index, used);
+	vus_held_begin(s);
 }
 
 /* --- the host's calls ---------------------------------------------------- */
@@ -463,6 +495,13 @@ vus_session_kicked(struct vus_session *s, unsigned ring)
 		return next(s);
 	}
 	vus_ring_serve(s, ring);
+	return next(s);
+}
+
+enum vus_next
+vus_session_synced(struct vus_session *s, int rc)
+{
+	vus_held_end(s, rc);
 	return next(s);
 }
 

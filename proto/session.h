@@ -20,6 +20,7 @@
 #include "channel.h"
 #include "device.h"
 #include "dirty.h"
+#include "held.h"
 #include "mem.h"
 #include "state.h"
 #include "virtq.h"
@@ -59,6 +60,29 @@ struct vus_host {
 	 * any more. Called before the session closes a watched descriptor.
 	 */
 	void (*watch)(void *ctx, enum vus_watch what, unsigned ring, int fd);
+	/*
+	 * Bring to storage all that was written to the device's memory before
+	 * this call, and then call vus_session_synced(): not from within, and
+	 * whatever happens, for until then no other is begun and requests
+	 * wait. NULL: the device is served as one whose memory is its
+	 * storage.
+	 */
+	void (*sync)(void *ctx);
+	/* A clock that does not go back, in ns, for vus_counters; or NULL. */
+	uint64_t (*now)(void *ctx);
+};
+
+/* What a session has done since it was initialised. */
+struct vus_counters {
+	struct {
+		uint64_t requests; /* completed, also malformed ones */
+		uint64_t calls;	   /* the driver was called */
+	} ring[VUS_RINGS_MAX];
+	uint64_t flushes; /* completed, of which ... */
+	uint64_t flushes_failed;
+	/* Of those that had to wait for a sync, from when they were taken until
+	 * they were completed: the sum and the longest, in ns. */
+	uint64_t flush_ns, flush_ns_max;
 };
 
 /* What differs between front-ends on the wire. */
@@ -95,12 +119,14 @@ struct vus_ring {
 	bool has_addr;
 	bool polled; /* without kick_fd: to be looked at without a kick */
 	struct vus_in_band call, err;
-	bool kicked;  /* "started" in vhost-user.rst: SET_VRING_KICK seen */
-	bool enabled; /* SET_VRING_ENABLE, or at once without bit 30 */
-	bool broken;  /* stopped until it is started anew; logged */
-	bool look;    /* has to be looked at without a kick */
-	bool watched; /* the host watches kick_fd */
-	int kick_fd;  /* owned; -1: none */
+	bool kicked;	 /* "started" in vhost-user.rst: SET_VRING_KICK seen */
+	bool enabled;	 /* SET_VRING_ENABLE, or at once without bit 30 */
+	bool broken;	 /* stopped until it is started anew; logged */
+	bool look;	 /* has to be looked at without a kick */
+	bool wants_room; /* to be looked at when fewer requests are held */
+	unsigned held;	 /* requests of it that are: held.h */
+	bool watched;	 /* the host watches kick_fd */
+	int kick_fd;	 /* owned; -1: none */
 	int call_fd, err_fd; /* owned; -1: none */
 };
 
@@ -149,6 +175,8 @@ struct vus_session {
 	struct vus_state state;
 	struct vus_mem mem;
 	struct vus_ring ring[VUS_RINGS_MAX];
+	struct vus_held_list held;
+	struct vus_counters counters;
 	struct vus_dirty dirty;
 	int dirty_fd; /* SET_LOG_FD: owned; -1: none */
 	struct {
@@ -210,6 +238,14 @@ bool vus_session_backend_wants_write(const struct vus_session *s);
 enum vus_next vus_session_kicked(struct vus_session *s, unsigned ring)
     __attribute__((warn_unused_result));
 
+/*
+ * What the host's sync() has begun is over: rc is 0 or a negative errno, which
+ * the requests that it was for are answered with. Without one that was begun
+ * nothing happens.
+ */
+enum vus_next vus_session_synced(struct vus_session *s, int rc)
+    __attribute__((warn_unused_result));
+
 /* The pipe of a device state is ready. */
 enum vus_next vus_session_state_ready(struct vus_session *s)
     __attribute__((warn_unused_result));
@@ -229,6 +265,13 @@ vus_negotiated(const struct vus_session *s, unsigned feature)
 
 void vus_log(const struct vus_session *s, enum vus_log_level level,
     const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Whether what was written has to be synced before a FLUSH is answered. */
+static inline bool
+vus_session_syncs(const struct vus_session *s)
+{
+	return s->device->sync && s->host.sync != NULL;
+}
 
 /* Virtio features that the session offers. */
 uint64_t vus_session_features(const struct vus_session *s);
@@ -255,6 +298,10 @@ void vus_ring_stop(struct vus_session *s, unsigned index);
 
 /* Whether writes to guest memory are logged has changed: for a ring. */
 void vus_ring_log(struct vus_session *s, unsigned index);
+
+/* A ring was served for now: tell the driver, if requests have been completed
+ * (used) and it wants to know, and whoever looks at the dirty log. */
+void vus_ring_served(struct vus_session *s, unsigned index, bool used);
 
 /* Serve what waits on a ring at once: a bounded share of it. */
 void vus_ring_serve(struct vus_session *s, unsigned index);

@@ -101,6 +101,19 @@ vus_virtq_push(
 	(vq->packed ? vus_packed_push : vus_split_push)(vq, chain, len);
 }
 
+void
+vus_virtq_unpop(struct vus_virtq *vq, const struct vus_chain *chain)
+{
+	if (chain->redo)
+		return;
+	vq->next = chain->at;
+	vq->next_wrap = chain->at_wrap;
+	if (vq->packed)
+		vus_inflight_packed_untake(&vq->inflight, chain->entry);
+	else
+		vus_inflight_split_untake(&vq->inflight, chain->id);
+}
+
 bool
 vus_virtq_arm(struct vus_virtq *vq)
 {

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * Virtqueues, split (VIRTIO 1.3, section 2.7) and packed (2.8), with indirect
- * descriptors and notification suppression by flag or by event index. Requests
- * are completed in the order in which they came, so that VIRTIO_F_IN_ORDER
- * holds by itself.
+ * descriptors and notification suppression by flag or by event index. Whoever
+ * takes requests completes them in the order in which they came, for
+ * VIRTIO_F_IN_ORDER is offered; so those that were taken and not completed can
+ * be put back.
  *
  * Threat model: the ring and the chains lie in memory that the guest and the
  * front-end change while we look. Each value is read once into a local and
  * checked there. A walk is bounded by the queue size, or by VUS_INDIRECT_MAX
- * in an indirect table; a chain that breaks the rules is handed back with
- * length 0, or skipped where it has no descriptor to name, and the queue goes
- * on.
+ * in an indirect table; a chain that breaks the rules is to be handed back with
+ * length 0, or is skipped where it has no descriptor to name, and the queue
+ * goes on.
  */
 #ifndef VIRTQ_H
 #define VIRTQ_H
@@ -42,6 +43,11 @@ struct vus_chain {
 	uint16_t id;	/* head (split), or buffer id (packed) */
 	uint16_t slots; /* entries of a packed ring that it takes up */
 	uint16_t entry; /* of a packed ring's inflight buffer */
+	/* Where it was in the ring, as vus_virtq's next; or it was taken out
+	 * of the inflight buffer, where it stays until it is completed. */
+	uint16_t at;
+	bool at_wrap;
+	bool redo;
 	unsigned nread, nwrite;
 	struct vus_seg read[VUS_CHAIN_SEGS];
 	struct vus_seg write[VUS_CHAIN_SEGS];
@@ -85,7 +91,8 @@ struct vus_virtq {
 enum vus_pop {
 	VUS_POP_CHAIN, /* chain is filled in: push it when done */
 	VUS_POP_EMPTY, /* nothing is waiting */
-	VUS_POP_BAD,   /* a malformed chain was dealt with; *why says which */
+	VUS_POP_BAD,   /* chain is malformed: push it with length 0; *why */
+	VUS_POP_SKIP,  /* there was no chain, and nothing to push; *why */
 	VUS_POP_BROKEN /* the ring makes no sense: stop it; *why */
 };
 
@@ -127,9 +134,18 @@ vus_virtq_ready(const struct vus_virtq *vq)
 enum vus_pop vus_virtq_pop(struct vus_virtq *vq, const struct vus_mem *mem,
     struct vus_chain *chain, const char **why);
 
-/* Complete the request; len bytes of it were written. */
+/* Complete the request, the oldest of those taken; len bytes of it were
+ * written. */
 void vus_virtq_push(
     struct vus_virtq *vq, const struct vus_chain *chain, uint32_t len);
+
+/*
+ * Put the request back, the newest of those taken: it was not looked at yet.
+ * Touches no guest memory, so that this may be of the past. If it was being
+ * done again it stays in the inflight buffer; so resolve the ring before the
+ * next request is taken.
+ */
+void vus_virtq_unpop(struct vus_virtq *vq, const struct vus_chain *chain);
 
 /*
  * Ask to be notified of the next request. Returns true if one has come in

@@ -146,30 +146,24 @@ kept_desc(const struct vus_virtq *vq, uint16_t *at)
 	return (struct vus_desc){ kept.addr, kept.len, kept.id, kept.flags };
 }
 
-/* Whether a request is to be done again, and its entry. */
-static bool
-next_redo(struct vus_virtq *vq, uint16_t *entry)
-{
-	if (vq->inflight.redo == 0)
-		return false;
-	vq->inflight.redo--;
-	return vus_inflight_packed_oldest(&vq->inflight, entry);
-}
-
 enum vus_pop
 vus_packed_pop(struct vus_virtq *vq, const struct vus_mem *mem,
     struct vus_chain *chain, const char **why)
 {
-	bool redo = next_redo(vq, &chain->entry);
-	uint16_t at = chain->entry;
+	uint16_t at;
 	struct vus_desc d;
 
 	*why = NULL;
-	if (!redo) {
+	chain->redo = vq->inflight.redo != 0 &&
+		      vus_inflight_packed_redo(&vq->inflight, &chain->entry);
+	at = chain->entry;
+	if (!chain->redo) {
 		/* The driver makes a chain available by its first descriptor,
 		 * when the others are there (2.8.21.1). */
 		if (!available(vq))
 			return VUS_POP_EMPTY;
+		chain->at = vq->next;
+		chain->at_wrap = vq->next_wrap;
 		chain->entry = vus_inflight_packed_take(&vq->inflight);
 	}
 	/* To the chain's end, also of a bad one: its length has to be known
@@ -179,7 +173,8 @@ vus_packed_pop(struct vus_virtq *vq, const struct vus_mem *mem,
 			*why = "a chain without an end";
 			return VUS_POP_BROKEN;
 		}
-		d = redo ? kept_desc(vq, &at) : take_desc(vq, chain->entry);
+		d = chain->redo ? kept_desc(vq, &at)
+				: take_desc(vq, chain->entry);
 		chain->slots++;
 		if (*why == NULL)
 			*why = (d.b & DESC_INDIRECT)
@@ -191,10 +186,7 @@ vus_packed_pop(struct vus_virtq *vq, const struct vus_mem *mem,
 	}
 	/* The buffer's id stands in its last descriptor: 2.8.6. */
 	chain->id = d.a;
-	if (*why == NULL)
-		return VUS_POP_CHAIN;
-	vus_packed_push(vq, chain, 0);
-	return VUS_POP_BAD;
+	return *why == NULL ? VUS_POP_CHAIN : VUS_POP_BAD;
 }
 
 void

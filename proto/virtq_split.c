@@ -124,19 +124,18 @@ gather(const struct vus_virtq *vq, const struct vus_mem *mem,
 /* The head of the next request: one that is to be done again, or one that is
  * new. VUS_POP_CHAIN, or what vus_split_pop() returns in its stead. */
 static enum vus_pop
-next_head(struct vus_virtq *vq, uint16_t *head, const char **why)
+next_head(struct vus_virtq *vq, struct vus_chain *chain, const char **why)
 {
 	uint16_t idx, waiting;
 
-	if (vq->inflight.redo != 0) {
-		vq->inflight.redo--;
-		if (vus_inflight_split_oldest(&vq->inflight, head) &&
-		    *head < vq->num)
-			return VUS_POP_CHAIN;
-		/* None, or one of no such head: to look for the next would
-		 * find the same, as often as the front-end has said. */
+	chain->redo = vq->inflight.redo != 0 &&
+		      vus_inflight_split_redo(&vq->inflight, &chain->id);
+	if (chain->redo && chain->id < vq->num)
+		return VUS_POP_CHAIN;
+	/* One of no such head: nothing after it is to be trusted, either. */
+	if (chain->redo)
 		vq->inflight.redo = 0;
-	}
+	chain->redo = false;
 	/* Acquire: the entries up to idx are written before it (2.7.13.3). */
 	idx = ring_load16_acquire(vq->avail_area + AVAIL_IDX);
 	waiting = (uint16_t)(idx - vq->next);
@@ -146,14 +145,14 @@ next_head(struct vus_virtq *vq, uint16_t *head, const char **why)
 		*why = "the available index is ahead by more than the ring";
 		return VUS_POP_BROKEN;
 	}
-	*head = ring_load16(vq->avail_area + AVAIL_RING +
-			    (size_t)(vq->next & (vq->num - 1)) * 2);
-	vq->next++;
-	if (*head >= vq->num) {
+	chain->id = ring_load16(vq->avail_area + AVAIL_RING +
+				(size_t)(vq->next & (vq->num - 1)) * 2);
+	chain->at = vq->next++;
+	if (chain->id >= vq->num) {
 		*why = "a head outside of the descriptor table";
-		return VUS_POP_BAD;
+		return VUS_POP_SKIP;
 	}
-	vus_inflight_split_take(&vq->inflight, *head);
+	vus_inflight_split_take(&vq->inflight, chain->id);
 	return VUS_POP_CHAIN;
 }
 
@@ -161,15 +160,12 @@ enum vus_pop
 vus_split_pop(struct vus_virtq *vq, const struct vus_mem *mem,
     struct vus_chain *chain, const char **why)
 {
-	enum vus_pop pop = next_head(vq, &chain->id, why);
+	enum vus_pop pop = next_head(vq, chain, why);
 
 	if (pop != VUS_POP_CHAIN)
 		return pop;
 	*why = gather(vq, mem, chain);
-	if (*why == NULL)
-		return VUS_POP_CHAIN;
-	vus_split_push(vq, chain, 0);
-	return VUS_POP_BAD;
+	return *why == NULL ? VUS_POP_CHAIN : VUS_POP_BAD;
 }
 
 void

@@ -233,13 +233,39 @@ on_watch(void *ctx, enum vus_watch what, unsigned ring, int fd)
 }
 
 static uint32_t
+answer(const struct vus_chain *chain, uint32_t value)
+{
+	return (uint32_t)vus_chain_write(chain, &value, sizeof(value));
+}
+
+static uint32_t
 serve(struct vus_session *s, unsigned ring, const struct vus_chain *chain)
 {
 	struct fake *f = s->host.ctx;
 
 	(void)ring;
 	f->served++;
-	return (uint32_t)vus_chain_write(chain, "\0\0\0", 4);
+	if (!vus_session_syncs(s))
+		return (uint32_t)vus_chain_write(chain, "\0\0\0", 4);
+	return vus_chain_readable(chain) == 4 ? VUS_LATER
+					      : answer(chain, FAKE_BAD);
+}
+
+static uint32_t
+finish(
+    struct vus_session *s, unsigned ring, const struct vus_chain *chain, int rc)
+{
+	(void)s;
+	(void)ring;
+	return answer(chain, rc == 0 ? 0 : FAKE_FAILED);
+}
+
+static void
+on_sync(void *ctx)
+{
+	struct fake *f = ctx;
+
+	f->syncs++;
 }
 
 uint64_t
@@ -268,6 +294,7 @@ fake_new(void)
 		.unaccepted = "feature 0 is missing",
 		.num_queues = FAKE_RINGS,
 		.serve = serve,
+		.finish = finish,
 	};
 	f->device.type = &f->type;
 	for (unsigned i = 0; i < VUS_CONFIG_MAX; i++)
@@ -283,6 +310,7 @@ fake_new(void)
 		.inflight_size = INFLIGHT_SIZE,
 		.log = on_log,
 		.watch = on_watch,
+		.sync = on_sync,
 	};
 	assert_int_equal(fcntl(f->host.inflight_fd, F_ADD_SEALS,
 			     F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL),

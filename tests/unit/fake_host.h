@@ -87,6 +87,7 @@ struct fake {
 	int watched_state; /* the pipe of a device state, or -1 */
 	enum vus_watch watched_state_for;
 	unsigned served; /* requests that the device has seen */
+	unsigned syncs;	 /* begun by the session, if the device has them */
 };
 
 /* Every protocol feature that the code knows, and that changes nothing for
@@ -99,8 +100,12 @@ uint64_t all_protocol_features(void);
 	    VUS_BIT(VUS_F_INBAND_NOTIFICATIONS) |                              \
 	    VUS_BIT(VUS_F_GPA_ADDRESSES))
 
-/* A device of FAKE_RINGS rings without regions. */
+/* A device of FAKE_RINGS rings without regions, which answers each request with
+ * 4 bytes 0. If device.sync is set, before fake_connect(), a request of 4 bytes
+ * waits for a sync and gets 0 or FAKE_FAILED, others FAKE_BAD at once. */
 struct fake *fake_new(void);
+#define FAKE_FAILED 1U
+#define FAKE_BAD 2U
 /* Give the device region shmid; before fake_connect(). */
 void fake_add_region(struct fake *f, unsigned shmid, bool writable);
 /* Start the session, and connect it. */

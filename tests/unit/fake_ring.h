@@ -19,8 +19,8 @@ struct fake_packed {
 	bool offer_wrap, look_wrap;
 	unsigned first; /* where the chain at hand begins */
 	uint16_t first_flags;
-	unsigned slots[64]; /* entries that the request with this id has */
-	unsigned at_hand;   /* those of the chain so far */
+	unsigned slots[256]; /* entries that the request with this id has */
+	unsigned at_hand;    /* those of the chain so far */
 };
 
 /* An empty ring of num entries whose descriptors begin at desc. */

@@ -6,6 +6,7 @@ UNIT_TESTS = \
 	tests/unit/test_checked \
 	tests/unit/test_channel \
 	tests/unit/test_dirty \
+	tests/unit/test_held \
 	tests/unit/test_inband \
 	tests/unit/test_inflight \
 	tests/unit/test_kmsg \
@@ -51,6 +52,9 @@ tests_unit_test_channel_LDADD = $(unit_ldadd)
 
 tests_unit_test_dirty_CFLAGS = $(unit_cflags)
 tests_unit_test_dirty_LDADD = $(unit_ldadd)
+
+tests_unit_test_held_CFLAGS = $(unit_cflags)
+tests_unit_test_held_LDADD = $(unit_ldadd)
 
 tests_unit_test_inband_CFLAGS = $(unit_cflags)
 tests_unit_test_inband_LDADD = $(unit_ldadd)

@@ -97,7 +97,8 @@ static struct driver {
 	bool offered[IDS];
 	unsigned completed[IDS];
 	char kind[IDS];
-	unsigned next_id;
+	unsigned next_id, next_done;
+	bool in_order; /* VIRTIO_F_IN_ORDER: they have to be completed so */
 } driver;
 
 /* The back-end, which dies. */
@@ -154,6 +155,9 @@ serve(void)
 			vus_virtq_push(&vq, &chain, 4);
 			continue;
 		case VUS_POP_BAD:
+			vus_virtq_push(&vq, &chain, 0);
+			continue;
+		case VUS_POP_SKIP:
 			continue;
 		case VUS_POP_EMPTY:
 		case VUS_POP_BROKEN:
@@ -162,12 +166,68 @@ serve(void)
 	}
 }
 
+/* Requests that it has taken, and how many there are. */
+static struct vus_chain popped[IDS];
+static bool malformed[IDS];
+static unsigned npopped;
+
+static void
+take_all(void)
+{
+	const char *why;
+
+	for (npopped = 0; npopped < IDS; npopped++) {
+		enum vus_pop pop =
+		    vus_virtq_pop(&vq, mem, &popped[npopped], &why);
+
+		if (pop != VUS_POP_CHAIN && pop != VUS_POP_BAD)
+			return;
+		malformed[npopped] = pop == VUS_POP_BAD;
+	}
+}
+
+static void
+complete_popped(unsigned i)
+{
+	const struct vus_chain *chain = &popped[i];
+	unsigned id = packed ? chain->id : chain->id / 2U;
+
+	if (!malformed[i])
+		__atomic_fetch_add(&shared->served[id], 1, __ATOMIC_SEQ_CST);
+	vus_virtq_push(&vq, chain, malformed[i] ? 0 : 4);
+}
+
+/* The same with many in flight: it completes the first, puts the others back
+ * because memory has changed, and takes them anew. */
+static void
+serve_late(void)
+{
+	take_all();
+	if (npopped == 0)
+		return;
+	complete_popped(0);
+	while (npopped-- > 1)
+		vus_virtq_unpop(&vq, &popped[npopped]);
+	if (start() != NULL)
+		return;
+	take_all();
+	for (unsigned i = 0; i < npopped; i++)
+		complete_popped(i);
+}
+
 /* It begins and serves. */
 static void
 recover(void)
 {
 	if (start() == NULL)
 		serve();
+}
+
+static void
+recover_late(void)
+{
+	if (start() == NULL)
+		serve_late();
 }
 
 /* --- the driver ---------------------------------------------------------- */
@@ -232,7 +292,8 @@ collect(void)
 		      : driver_complete(&driver.split, &id, &len)) {
 		if (!packed)
 			id /= 2;
-		assert_true(id < IDS);
+		assert_true(!driver.in_order || id == driver.next_done % IDS);
+		driver.next_done++;
 		assert_true(driver.offered[id]);
 		driver.completed[id]++;
 		assert_int_equal(len, driver.kind[id] == 'b' ? 0 : 4);
@@ -331,7 +392,7 @@ begin(bool packed_ring, uint16_t used, const char *before)
 
 /* --- to die at any instruction ------------------------------------------- */
 
-#define MOMENTS_MAX 512U
+#define MOMENTS_MAX 1024U
 
 /* All that can be seen: the buffer and the ring. */
 struct moment {
@@ -436,7 +497,7 @@ driver_goes_on(void)
  * dies as well.
  */
 static void
-die_everywhere(const char *kinds, bool twice)
+die_in(const char *kinds, bool twice, bool late)
 {
 	static struct moments moments, again;
 	struct driver before;
@@ -444,9 +505,10 @@ die_everywhere(const char *kinds, bool twice)
 #ifdef SHMEMD_INSTRUMENTED
 	twice = false; /* instructions are ten times as many */
 #endif
+	driver.in_order = true;
 	offer_all(kinds);
 	before = driver;
-	if (!trace(serve, &moments))
+	if (!trace(late ? serve_late : serve, &moments))
 		skip();
 	/* Of each request there is more to see than its completion. */
 	assert_true(moments.n > 4 * strlen(kinds));
@@ -459,7 +521,8 @@ die_everywhere(const char *kinds, bool twice)
 			driver_goes_on();
 		then = driver;
 		if (twice && i % 2 == 0) {
-			assert_true(trace(recover, &again));
+			assert_true(
+			    trace(late ? recover_late : recover, &again));
 			for (unsigned k = 0; k < again.n; k++) {
 				driver = then;
 				go_back(&again.list[k]);
@@ -474,6 +537,33 @@ die_everywhere(const char *kinds, bool twice)
 		serve();
 		expect_all_done(1);
 	}
+}
+
+static void
+die_everywhere(const char *kinds, bool twice)
+{
+	die_in(kinds, twice, false);
+}
+
+static void
+split_many_in_flight(void **state)
+{
+	(void)state;
+	begin(false, 0, "1");
+	die_in("21", true, true);
+	begin(false, 65533, "12");
+	die_in("1b2ib1", false, true);
+}
+
+static void
+packed_many_in_flight(void **state)
+{
+	(void)state;
+	begin(true, 0, "1");
+	die_in("21", true, true);
+	/* A full ring that is not at its beginning. */
+	begin(true, 0, "121");
+	die_in("12b211", false, true);
 }
 
 static void
@@ -1425,6 +1515,8 @@ main(void)
 		INFLIGHT_TEST(packed_several_requests),
 		INFLIGHT_TEST(packed_malformed_requests),
 		INFLIGHT_TEST(packed_rings_that_wrap_and_are_full),
+		INFLIGHT_TEST(split_many_in_flight),
+		INFLIGHT_TEST(packed_many_in_flight),
 		INFLIGHT_TEST(each_point_of_the_specification),
 		INFLIGHT_TEST(
 		    a_new_buffer_is_made_ready_and_changes_no_position),

@@ -135,8 +135,13 @@ put_request(unsigned id)
 static enum vus_pop
 pop(void)
 {
+	enum vus_pop got;
+
 	why = NULL;
-	return vus_virtq_pop(&vq, mem, &chain, &why);
+	got = vus_virtq_pop(&vq, mem, &chain, &why);
+	if (got == VUS_POP_BAD)
+		vus_virtq_push(&vq, &chain, 0);
+	return got;
 }
 
 /* The next completion is of this buffer, which took up so many entries. */

@@ -72,8 +72,13 @@ teardown(void **state)
 static enum vus_pop
 pop(void)
 {
+	enum vus_pop got;
+
 	why = NULL;
-	return vus_virtq_pop(&vq, mem, &chain, &why);
+	got = vus_virtq_pop(&vq, mem, &chain, &why);
+	if (got == VUS_POP_BAD)
+		vus_virtq_push(&vq, &chain, 0);
+	return got;
 }
 
 static void
@@ -460,7 +465,7 @@ a_head_outside_of_the_table_is_skipped(void **state)
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_LEN(heads); i++) {
 		driver_offer(&driver, heads[i]);
-		assert_int_equal(pop(), VUS_POP_BAD);
+		assert_int_equal(pop(), VUS_POP_SKIP);
 		assert_non_null(why);
 		/* There is no descriptor to name: nothing is handed back. */
 		expect_no_completion();
