@@ -16,11 +16,18 @@
 #define PMEM_ERROR 1U /* any other value: 5.19.6.3 */
 
 static uint32_t
+answer(const struct vus_chain *chain, uint32_t ret)
+{
+	ret = htole32(ret);
+	return (uint32_t)vus_chain_write(chain, &ret, sizeof(ret));
+}
+
+static uint32_t
 pmem_serve(
     struct vus_session *session, unsigned ring, const struct vus_chain *chain)
 {
 	uint64_t size = vus_chain_readable(chain);
-	uint32_t type, ret;
+	uint32_t type;
 
 	/* Exactly: a request of a disk driver begins like a FLUSH. */
 	if (size != sizeof(type) ||
@@ -31,17 +38,29 @@ pmem_serve(
 		    ring, size, sizeof(type));
 		/* Disks find their status there: it must not look good. */
 		vus_chain_write_last(chain, UINT8_MAX);
-		ret = htole32(PMEM_ERROR);
-	} else if (le32toh(type) != PMEM_REQ_FLUSH) {
+		return answer(chain, PMEM_ERROR);
+	}
+	if (le32toh(type) != PMEM_REQ_FLUSH) {
 		vus_log(session, VUS_LOG_WARN,
 		    "ring %u: unknown request type %u", ring, le32toh(type));
-		ret = htole32(PMEM_ERROR);
-	} else {
-		/* The memory is the storage: what was written is there. */
-		vus_log(session, VUS_LOG_DEBUG, "ring %u: FLUSH", ring);
-		ret = htole32(PMEM_OK);
+		return answer(chain, PMEM_ERROR);
 	}
-	return (uint32_t)vus_chain_write(chain, &ret, sizeof(ret));
+	vus_log(session, VUS_LOG_DEBUG, "ring %u: FLUSH", ring);
+	if (vus_session_syncs(session))
+		return VUS_LATER;
+	/* The memory is the storage: what was written is there. */
+	session->counters.flushes++;
+	return answer(chain, PMEM_OK);
+}
+
+/* 5.19.6.3: what was written is in storage, or it may not be. */
+static uint32_t
+pmem_finish(struct vus_session *session, unsigned ring,
+    const struct vus_chain *chain, int rc)
+{
+	vus_log(session, VUS_LOG_DEBUG, "ring %u: FLUSH: %s", ring,
+	    rc == 0 ? "synced" : strerror(-rc));
+	return answer(chain, rc == 0 ? PMEM_OK : PMEM_ERROR);
 }
 
 const struct vus_device_type pmem_type = {
@@ -54,6 +73,7 @@ const struct vus_device_type pmem_type = {
 	.config_size = 16,
 	.num_queues = 1,
 	.serve = pmem_serve,
+	.finish = pmem_finish,
 };
 
 void

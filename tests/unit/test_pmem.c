@@ -10,6 +10,7 @@
 #include "pmem.h"
 
 #include <endian.h>
+#include <errno.h>
 #include <string.h>
 
 static struct fake *fake;
@@ -115,6 +116,39 @@ as_much_is_answered_as_there_is_room_for(void **state)
 }
 
 static void
+a_flush_of_a_file_is_answered_by_its_sync(void **state)
+{
+	static const struct {
+		int rc;
+		uint32_t ret;
+	} cases[] = { { 0, 0 }, { -EIO, 1 }, { -ENOSPC, 1 } };
+	unsigned char flush[4] = { 0 };
+	uint32_t ret;
+
+	(void)state;
+	fake->device.sync = true;
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		struct vus_chain chain = { .nwrite = 1 };
+
+		assert_int_equal(serve(flush, 4, 4, 4, &ret), VUS_LATER);
+		assert_int_equal(ret, UINT32_MAX);
+		chain.write[0] =
+		    (struct vus_seg){ .base = (unsigned char *)&ret, .len = 4 };
+		assert_int_equal(
+		    pmem_type.finish(&fake->s, 0, &chain, cases[i].rc), 4);
+		assert_int_equal(le32toh(ret), cases[i].ret);
+	}
+	/* What is no FLUSH waits for nothing. */
+	assert_int_equal(serve(flush, 3, 4, 4, &ret), 4);
+	assert_int_equal(le32toh(ret), 1);
+	/* Nor does any, if the host has no sync. */
+	fake->s.host.sync = NULL;
+	assert_int_equal(serve(flush, 4, 4, 4, &ret), 4);
+	assert_int_equal(ret, 0);
+	assert_int_equal(fake->s.counters.flushes, 1);
+}
+
+static void
 the_configuration_has_the_size_and_no_start(void **state)
 {
 	uint64_t config[2];
@@ -138,6 +172,7 @@ main(void)
 		    a_request_of_another_length_is_answered_with_an_error),
 		PMEM_TEST(another_type_is_answered_with_an_error),
 		PMEM_TEST(as_much_is_answered_as_there_is_room_for),
+		PMEM_TEST(a_flush_of_a_file_is_answered_by_its_sync),
 		PMEM_TEST(the_configuration_has_the_size_and_no_start),
 	};
 
