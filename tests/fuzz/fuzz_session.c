@@ -15,6 +15,7 @@
 #include "session.h"
 
 #include <endian.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -34,6 +35,8 @@
 #define IDLE_MAX 3U
 /* Requests that one call may serve per ring. */
 #define SERVE_MAX 1024U
+/* Syncs at the end. */
+#define SYNCS_MAX 8U
 
 /* The guest: two files that follow each other in guest physical memory. */
 #define GUEST UINT64_C(0x40000000)
@@ -90,8 +93,17 @@ enum op {
 	OP_RECORD, /* ... what is loaded ... */
 	OP_STATE,  /* ... and go on */
 	OP_REGION, /* write into a region */
+	OP_SYNCED, /* a sync has ended, or none has */
 	OPS
 };
+
+/* A request that waits for a sync, in the order in which they came. */
+struct waiting {
+	unsigned ring, syncs; /* begun before it came */
+	uint16_t at;
+	bool dropped; /* it is not there any more, or will be once more */
+};
+#define WAITING_MAX 512U
 
 /* The guest's memory as it was before a call of the session. */
 struct shadow {
@@ -137,6 +149,15 @@ static struct run {
 	size_t stream, streamed;	 /* bytes; of which written */
 	bool cancelled, regions_changed; /* since it began */
 	unsigned char *region[3];
+
+	/* The host's syncs: whether one runs and what it is told, and whether
+	 * one has ended in this call. */
+	bool syncing, synced;
+	int sync_rc;
+	unsigned syncs; /* begun so far */
+	struct waiting waiting[WAITING_MAX];
+	unsigned nwaiting;
+	unsigned long long finished;
 } run;
 static unsigned char stream[STREAM_MAX];
 
@@ -201,15 +222,9 @@ check_seg(const struct vus_seg *seg)
 	fuzz_fail("a piece lies outside of guest memory");
 }
 
-/* The device writes what it reads to where the guest says, inverted: so that
- * memory that nobody has written changes, too. */
-static uint32_t
-serve(struct vus_session *s, unsigned ring, const struct vus_chain *chain)
+static void
+check_chain(const struct vus_chain *chain)
 {
-	unsigned char bytes[64];
-	size_t n;
-
-	FUZZ_CHECK(s == &run.s && ring < run.type.num_queues, "ring %u", ring);
 	FUZZ_CHECK(
 	    chain->nread <= VUS_CHAIN_SEGS && chain->nwrite <= VUS_CHAIN_SEGS,
 	    "%u and %u pieces", chain->nread, chain->nwrite);
@@ -217,13 +232,92 @@ serve(struct vus_session *s, unsigned ring, const struct vus_chain *chain)
 		check_seg(&chain->read[i]);
 	for (unsigned i = 0; i < chain->nwrite; i++)
 		check_seg(&chain->write[i]);
-	FUZZ_CHECK(++run.served <= SERVE_MAX * VUS_RINGS_MAX,
-	    "a call that does not return");
+}
+
+/* The device writes what it reads to where the guest says, inverted: so that
+ * memory that nobody has written changes, too. */
+static uint32_t
+answer(const struct vus_chain *chain)
+{
+	unsigned char bytes[64];
+	size_t n;
+
 	run.regions_changed = true; /* it may be in the memory table */
 	n = vus_chain_read(chain, bytes, sizeof(bytes));
 	for (size_t i = 0; i < n; i++)
 		bytes[i] = (unsigned char)~bytes[i];
 	return (uint32_t)vus_chain_write(chain, bytes, n);
+}
+
+/* Whether it waits for a sync its length says. */
+static uint32_t
+serve(struct vus_session *s, unsigned ring, const struct vus_chain *chain)
+{
+	FUZZ_CHECK(s == &run.s && ring < run.type.num_queues, "ring %u", ring);
+	check_chain(chain);
+	FUZZ_CHECK(++run.served <= SERVE_MAX * VUS_RINGS_MAX,
+	    "a call that does not return");
+	if (!vus_session_syncs(s) || vus_chain_readable(chain) % 4 == 3)
+		return answer(chain);
+	if (run.nwaiting == WAITING_MAX)
+		fuzz_fail("the harness: too many wait");
+	run.waiting[run.nwaiting++] = (struct waiting){
+		.ring = ring, .syncs = run.syncs, .at = chain->at
+	};
+	return VUS_LATER;
+}
+
+/* Those that are over are at the front. */
+static void
+forget_waiting(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < run.nwaiting; i++)
+		if (!run.waiting[i].dropped)
+			run.waiting[n++] = run.waiting[i];
+	run.nwaiting = n;
+}
+
+/* The oldest of its ring, and it came before the sync began. */
+static uint32_t
+finish(
+    struct vus_session *s, unsigned ring, const struct vus_chain *chain, int rc)
+{
+	struct waiting *w = run.waiting;
+	struct waiting *end = w + run.nwaiting;
+
+	FUZZ_CHECK(s == &run.s && ring < run.type.num_queues, "ring %u", ring);
+	FUZZ_CHECK(run.synced && rc == run.sync_rc, "no sync has ended so");
+	check_chain(chain);
+	while (w < end && (w->dropped || w->ring != ring))
+		w++;
+	FUZZ_CHECK(w < end, "a request of ring %u that does not wait", ring);
+	FUZZ_CHECK(chain->redo || w->at == chain->at, "entry %u before %u",
+	    chain->at, w->at);
+	FUZZ_CHECK(w->syncs < run.syncs, "a sync that began before a request");
+	w->dropped = true;
+	run.finished++;
+	return answer(chain);
+}
+
+static void
+host_sync(void *ctx)
+{
+	FUZZ_CHECK(ctx == &run, "the host's context");
+	FUZZ_CHECK(!run.syncing, "two syncs at a time");
+	FUZZ_CHECK(run.nwaiting != 0, "a sync for nobody");
+	run.syncing = true;
+	run.syncs++;
+}
+
+static uint64_t
+host_now(void *ctx)
+{
+	static uint64_t now;
+
+	FUZZ_CHECK(ctx == &run, "the host's context");
+	return now += 3;
 }
 
 /* --- the dirty log ------------------------------------------------------- */
@@ -610,6 +704,47 @@ state_fd(void)
 static bool was_loading;
 static unsigned had_begun;
 
+/* What was put back in a call does not wait any more, or has come again. The
+ * session is asked how many do: the newest ones. */
+static void
+check_waiting(void)
+{
+	unsigned held = 0, later = 0;
+
+	for (unsigned ring = 0; ring < run.type.num_queues; ring++) {
+		unsigned n = 0;
+
+		for (unsigned i = 0; i < run.s.held.n; i++)
+			n += run.s.held.item[i].ring == ring &&
+			     run.s.held.item[i].later;
+		later += n;
+		held += run.s.ring[ring].held;
+		for (unsigned i = run.nwaiting; i-- != 0;) {
+			struct waiting *w = &run.waiting[i];
+
+			if (w->ring != ring || w->dropped)
+				continue;
+			if (n == 0)
+				w->dropped = true;
+			else
+				n--;
+		}
+		FUZZ_CHECK(
+		    n == 0, "%u requests of ring %u wait for nothing", n, ring);
+	}
+	forget_waiting();
+	FUZZ_CHECK(run.nwaiting == later, "%u requests wait instead of %u",
+	    later, run.nwaiting);
+	FUZZ_CHECK(held == run.s.held.n && held <= VUS_HELD_MAX,
+	    "%u requests are held", held);
+	FUZZ_CHECK(held == 0 || later != 0, "held behind nothing");
+	FUZZ_CHECK(
+	    later == 0 || run.syncing, "requests wait, and no sync runs");
+	FUZZ_CHECK(run.syncing == run.s.held.syncing, "a sync was lost");
+	for (unsigned i = 0; i < run.s.held.n; i++)
+		check_chain(&run.s.held.item[i].chain);
+}
+
 static void
 before_call(void)
 {
@@ -624,6 +759,8 @@ after_call(void)
 	uint64_t value;
 
 	shadow_after();
+	if (run.lives)
+		check_waiting();
 	/* A message that had to wait for the end may have begun another. */
 	if (was_loading && run.lives && run.transfers == had_begun &&
 	    model_watched(VUS_WATCH_STATE_IN, 0) < 0 && run.served == 0)
@@ -634,6 +771,18 @@ after_call(void)
 		FUZZ_CHECK(run.s.transfer.phase == VUS_TRANSFER_DONE ||
 			       run.s.transfer.phase == VUS_TRANSFER_IDLE,
 		    "a state that is not over was said to be");
+}
+
+/* A sync has ended; or, if none runs, the host says so all the same. */
+static void
+synced(int rc)
+{
+	run.synced = run.syncing;
+	run.syncing = false;
+	run.sync_rc = rc;
+	if (run.lives)
+		CALL(false, vus_session_synced(&run.s, rc));
+	run.synced = false;
 }
 
 /* Changes whenever a ring has been served. */
@@ -1590,6 +1739,11 @@ step(void)
 	case OP_REGION:
 		op_region();
 		return;
+	case OP_SYNCED:
+		op = fuzz_u8(&run.in);
+		if (run.syncing || (op & 0x80))
+			synced((op & 1) ? -EIO : 0);
+		break;
 	case OP_PUMP:
 	case OPS:
 		break;
@@ -1681,6 +1835,8 @@ make_device(uint8_t how, uint8_t more)
 		.inflight_size = (uint64_t)VUS_RINGS_MAX * VUS_INFLIGHT_MAX,
 		.log = host_log,
 		.watch = host_watch,
+		.sync = host_sync,
+		.now = host_now,
 	};
 	bool writable = (more & 0x20) != 0;
 
@@ -1697,8 +1853,10 @@ make_device(uint8_t how, uint8_t more)
 		.unaccepted = "bit 0 was not accepted",
 		.num_queues = 1U + (how >> 2) % 8,
 		.serve = serve,
+		.finish = finish,
 	};
 	run.device.type = &run.type;
+	run.device.sync = (more & 0x80) != 0;
 	switch ((how >> 5) & 3) {
 	case 0:
 		add_region(0, KIND_REGION, writable);
@@ -1747,6 +1905,8 @@ set_up(void)
 	run.cancelled = run.regions_changed = false;
 	run.inflight_entries = 0;
 	run.watches = 0;
+	run.syncing = run.synced = false;
+	run.syncs = run.nwaiting = 0;
 	run.next = VUS_NEXT_WAIT;
 	run.lives = true;
 	fuzz_kind_peer = run.front;
@@ -1765,9 +1925,18 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (unsigned i = 0; i < OPS_MAX && run.lives && run.in.left != 0; i++)
 		step();
 	pump();
+	/* Syncs that end leave nothing behind. */
+	for (unsigned i = 0; i < SYNCS_MAX && run.lives && run.syncing; i++) {
+		synced(0);
+		pump();
+	}
 	model_closing();
 	vus_session_close(&run.s);
+	FUZZ_CHECK(run.s.held.n == 0, "%u requests are held", run.s.held.n);
 	model_closed();
+	/* A sync may end when nobody waits any more. */
+	run.synced = false;
+	(void)vus_session_synced(&run.s, 0);
 	forget_channel();
 	close_pipe();
 	(void)close(run.front);

@@ -33,6 +33,8 @@
 #define BIG 0x180000U
 #define SMALL 0x2000U
 #define POPS_MAX 64U
+/* Requests that are popped and not completed. */
+#define HELD_MAX 8U
 
 enum op {
 	OP_POP,
@@ -50,6 +52,7 @@ enum op {
 	OP_DROP,	    /* a region */
 	OP_INFLIGHT,	    /* write into the buffer */
 	OP_INFLIGHT_CHANGE, /* the same, at a later look-up */
+	OP_UNPOP,	    /* put back what was popped */
 	OPS
 };
 
@@ -62,8 +65,8 @@ static struct run {
 	struct vus_virtq vq;
 	uint64_t desc, avail, used; /* front-end virtual */
 	bool ready;
-	struct vus_chain chain; /* popped */
-	bool popped;
+	struct vus_chain chain[HELD_MAX]; /* popped, the oldest first */
+	unsigned popped;
 	bool by_hand;	/* OP_PUSH completes */
 	unsigned delay; /* look-ups before memory changes; 0: it does not */
 	uint32_t change_at;
@@ -267,22 +270,23 @@ resolve(void)
 {
 	run.ready = vus_virtq_resolve(
 			&run.vq, &mem, run.desc, run.avail, run.used) == NULL;
-	run.popped = false;
+	run.popped = 0;
 	if (!run.ready)
 		vus_virtq_unresolve(&run.vq);
 }
 
+/* The oldest one. */
 static void
 complete(uint32_t len)
 {
 	uint16_t used = run.vq.used;
 	bool wrap = run.vq.used_wrap;
-	unsigned slots = run.vq.packed ? run.chain.slots : 1;
+	unsigned slots = run.vq.packed ? run.chain[0].slots : 1;
 
-	if (!run.popped)
+	if (run.popped == 0)
 		return;
-	run.popped = false;
-	vus_virtq_push(&run.vq, &run.chain, len);
+	vus_virtq_push(&run.vq, &run.chain[0], len);
+	memmove(run.chain, run.chain + 1, --run.popped * sizeof(run.chain[0]));
 	if (run.vq.packed)
 		FUZZ_CHECK((run.vq.used + run.vq.num - used) % run.vq.num ==
 				   slots % run.vq.num &&
@@ -294,29 +298,63 @@ complete(uint32_t len)
 		    "used index %u after %u", run.vq.used, used);
 }
 
+/* The newest first; whoever looks next finds the oldest. */
+static void
+unpop(void)
+{
+	const struct vus_chain *oldest = NULL;
+
+	while (run.popped != 0) {
+		const struct vus_chain *chain = &run.chain[--run.popped];
+
+		vus_virtq_unpop(&run.vq, chain);
+		if (!chain->redo)
+			oldest = chain;
+	}
+	FUZZ_CHECK(
+	    oldest == NULL ||
+		(run.vq.next == oldest->at &&
+		    (!run.vq.packed || run.vq.next_wrap == oldest->at_wrap)),
+	    "the next request is %u", run.vq.next);
+	vus_virtq_unresolve(&run.vq);
+	resolve();
+}
+
 static void
 pop(unsigned max)
 {
 	for (unsigned i = 0; i < max && run.ready; i++) {
+		struct vus_chain *chain;
 		const char *why = NULL;
 
-		complete(i);
-		switch (vus_virtq_pop(&run.vq, &mem, &run.chain, &why)) {
+		if (!run.by_hand || run.popped == HELD_MAX)
+			complete(i);
+		while (!run.by_hand && run.popped != 0)
+			complete(i);
+		chain = &run.chain[run.popped];
+		switch (vus_virtq_pop(&run.vq, &mem, chain, &why)) {
 		case VUS_POP_CHAIN:
-			check_chain(&run.chain);
-			run.popped = true;
+			check_chain(chain);
+			run.popped++;
 			if (!run.by_hand)
-				complete(run.chain.nwrite);
+				complete(chain->nwrite);
 			break;
 		case VUS_POP_EMPTY:
 			return;
 		case VUS_POP_BAD:
 			FUZZ_CHECK(why != NULL, "bad without a reason");
+			run.popped++;
+			if (!run.by_hand)
+				complete(0);
+			break;
+		case VUS_POP_SKIP:
+			FUZZ_CHECK(why != NULL, "skipped without a reason");
 			break;
 		case VUS_POP_BROKEN:
 			FUZZ_CHECK(why != NULL, "broken without a reason");
 			vus_virtq_unresolve(&run.vq);
 			run.ready = false;
+			run.popped = 0;
 			return;
 		}
 	}
@@ -392,15 +430,15 @@ op_copy(void)
 	size_t len = fuzz_u8(&run.in) % (sizeof(bytes) + 1);
 	size_t n;
 
-	if (!run.popped)
+	if (run.popped == 0)
 		return;
-	n = vus_chain_read(&run.chain, bytes, len);
+	n = vus_chain_read(&run.chain[0], bytes, len);
 	FUZZ_CHECK(n <= len, "%zu bytes instead of %zu", n, len);
 	/* What nobody has written changes, too. */
 	for (size_t i = 0; i < n; i++)
 		bytes[i] = (unsigned char)~bytes[i];
 	memset(bytes + n, 0x55, sizeof(bytes) - n);
-	n = vus_chain_write(&run.chain, bytes, len);
+	n = vus_chain_write(&run.chain[0], bytes, len);
 	FUZZ_CHECK(n <= len, "%zu bytes instead of %zu", n, len);
 }
 
@@ -476,7 +514,11 @@ step(void)
 		vus_virtq_unresolve(&run.vq);
 		if (mem.nregions > 1)
 			free_region();
-		resolve();
+		/* What was popped may lie there. */
+		unpop();
+		break;
+	case OP_UNPOP:
+		unpop();
 		break;
 	case OPS:
 		break;
@@ -552,7 +594,7 @@ set_up(void)
 	if (run.vq.packed && (format & 0x40))
 		num = 1U + fuzz_u16(&run.in) % num;
 	run.vq.num = num;
-	run.popped = false;
+	run.popped = 0;
 	run.by_hand = false;
 	run.delay = 0;
 	memset(&run.dirty, 0, sizeof(run.dirty));
