@@ -20,6 +20,7 @@ vhost_shmemd_SOURCES = \
 	daemon/main.c \
 	daemon/options.c daemon/options.h \
 	daemon/pace.c daemon/pace.h \
+	daemon/settings.h \
 	daemon/region.c daemon/region.h \
 	daemon/size.c daemon/size.h \
 	daemon/spawn.c daemon/spawn.h \

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * What is to be served, as the operator says it: in files (conf.h) or, one
+ * device, on the command line (options.h). Plain values, checked as a whole by
+ * settings_check() before anything is made. Privileged side only: a worker
+ * gets numbers (priv.h).
+ */
+#ifndef SETTINGS_H
+#define SETTINGS_H
+
+#include "device_kind.h"
+#include "log.h"
+#include "memory.h"
+#include "profile.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Names of regions and devices: letters, digits, '-', '_' and '.'. With NUL. */
+#define SETTINGS_NAME_MAX 64U
+#define SETTINGS_REGIONS_MAX 4096U
+#define SETTINGS_DEVICES_MAX 1024U
+/* Entries of an allow list. */
+#define SETTINGS_ALLOW_MAX 32U
+#define SETTINGS_CONFIG_MAX 256U /* bytes of a configuration space */
+#define SETTINGS_QUEUES_MAX 8U
+#define SETTINGS_SHA256 32U /* bytes */
+
+/* Where something was said, for messages. */
+struct place {
+	const char *file; /* NULL: on the command line */
+	unsigned line;
+};
+
+/* When FLUSH has reached the storage. */
+enum settings_sync {
+	SYNC_FDATASYNC, /* a file's: its disk has it */
+	SYNC_NONE	/* at once: the memory is the storage */
+};
+
+/* What becomes of a region when its last front-end has left. */
+enum settings_release {
+	RELEASE_KEEP,
+	RELEASE_ZERO,	/* zeros, in memory that stays ours */
+	RELEASE_DISCARD /* zeros, and the memory goes back to the host */
+};
+
+struct region_settings {
+	struct place place;
+	char name[SETTINGS_NAME_MAX]; /* unique, not empty */
+	uint64_t size; /* bytes; before the check 0: the image's, the file's */
+	const char *image; /* a copy of this is what it begins with; or NULL */
+	const char *file;  /* this file is the region; or NULL. Not both */
+	bool has_sha256;   /* of the image, */
+	unsigned char sha256[SETTINGS_SHA256];
+	bool create;		 /* the file, or make it longer */
+	enum settings_sync sync; /* of a file */
+	uint64_t hugepages; /* bytes of a page, 2M or 1G; 0: ordinary ones */
+	int numa_node;	    /* memory of this node alone; -1: of any */
+	bool prealloc;	    /* all of it is there from the start */
+	bool lock;	    /* never swapped out */
+	enum memory_access access; /* READ_WRITE or READ_ONLY, for everybody */
+	enum settings_release release;
+	unsigned max_connections; /* 0: no limit */
+};
+
+/* A region as one device has it. */
+struct shm_settings {
+	struct place place;
+	unsigned shmid;	  /* 0 to 255, unique in the device */
+	const char *name; /* of the region */
+	unsigned region;  /* its index, set by the check */
+	bool has_access;  /* else it is the region's */
+	enum memory_access
+	    access;	    /* any; of a READ_ONLY region not READ_WRITE */
+	bool fallback_copy; /* COPY, where the front-end has no READ_ONLY */
+};
+
+struct device_settings {
+	struct place place;
+	char name[SETTINGS_NAME_MAX]; /* unique */
+	/* Where its front-ends come from: one of these. */
+	const char *socket; /* a socket made at this path, or NULL */
+	int fd; /* an inherited one, listening or connected, or -1 */
+	const char *connect; /* one of a front-end's, or NULL */
+	mode_t socket_mode;  /* 0600 */
+	uid_t socket_uid;    /* (uid_t)-1: whoever makes it */
+	gid_t socket_gid;    /* likewise */
+	enum device_id type;
+	const struct profile *profile;
+	unsigned virtio_id;   /* of a raw device, for the front-end's options */
+	unsigned queues;      /* 1 to SETTINGS_QUEUES_MAX */
+	unsigned config_size; /* bytes of config, of a raw device */
+	unsigned char config[SETTINGS_CONFIG_MAX];
+	unsigned nshm;
+	struct shm_settings *shm; /* owned */
+	/* Front-ends of these users and groups alone, if there is any. */
+	unsigned nallow_users, nallow_groups;
+	uid_t allow_users[SETTINGS_ALLOW_MAX];
+	gid_t allow_groups[SETTINGS_ALLOW_MAX];
+	unsigned max_connections; /* at a time; 0: no limit */
+	unsigned max_flushes;	  /* a second, of one connection; 0: no limit */
+	unsigned message_timeout; /* seconds that half a message may last */
+	uint64_t virtio_without;  /* virtio features that are not offered */
+};
+
+struct settings {
+	const char *config; /* --config, or NULL */
+	const char *worker; /* path of the worker program */
+	bool once;	    /* one front-end, and then the end */
+	bool strict;	    /* sandbox = strict */
+	enum log_level log_level;
+	bool change_ids; /* workers become uid, gid: we are root */
+	uid_t uid;
+	gid_t gid;
+	const char *user;	    /* the name of uid, for the log */
+	const char *control_socket; /* path, or NULL: none */
+	gid_t control_gid; /* may use it besides root and us; -1: none */
+	unsigned nregions, ndevices;
+	struct region_settings *regions; /* owned */
+	struct device_settings *devices; /* owned */
+};
+
+/* Says what is wrong; called once for each mistake. */
+typedef void settings_complain(
+    void *ctx, const struct place *place, const char *text);
+
+/*
+ * Check what can be without making anything: sizes, images and files, names,
+ * profiles, paths, users. Fills in what has been left out (sizes, indices,
+ * defaults that depend on others). All mistakes are told. Returns true if there
+ * is none.
+ */
+bool settings_check(struct settings *settings, settings_complain *complain,
+    void *ctx) __attribute__((warn_unused_result));
+
+/* Whether the region is still the same, in all that settings say. */
+bool settings_same_region(
+    const struct region_settings *a, const struct region_settings *b);
+
+/* Whether a device's door (path, owner, mode) is still the same. */
+bool settings_same_door(
+    const struct device_settings *a, const struct device_settings *b);
+
+/* Free everything that it owns. */
+void settings_free(struct settings *settings);
+
+#endif
