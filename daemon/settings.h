@@ -9,6 +9,7 @@
 #define SETTINGS_H
 
 #include "device_kind.h"
+#include "keys.h"
 #include "log.h"
 #include "memory.h"
 #include "profile.h"
@@ -30,7 +31,7 @@
 /* Where something was said, for messages. */
 struct place {
 	const char *file; /* NULL: on the command line */
-	unsigned line;
+	unsigned line;	  /* from 1; 0: not at one */
 };
 
 /* When FLUSH has reached the storage. */
@@ -48,6 +49,9 @@ enum settings_release {
 
 struct region_settings {
 	struct place place;
+	/* Of each key, in the section's file; 0: it was not given. What came
+	 * on the command line has line 1. */
+	unsigned lines[REGION_KEYS];
 	char name[SETTINGS_NAME_MAX]; /* unique, not empty */
 	uint64_t size; /* bytes; before the check 0: the image's, the file's */
 	const char *image; /* a copy of this is what it begins with; or NULL */
@@ -68,17 +72,20 @@ struct region_settings {
 /* A region as one device has it. */
 struct shm_settings {
 	struct place place;
+	unsigned lines[SHM_KEYS];
 	unsigned shmid;	  /* 0 to 255, unique in the device */
 	const char *name; /* of the region */
 	unsigned region;  /* its index, set by the check */
-	bool has_access;  /* else it is the region's */
-	enum memory_access
-	    access;	    /* any; of a READ_ONLY region not READ_WRITE */
+	/* Any; of a READ_ONLY region not READ_WRITE. After the check it is what
+	 * front-ends get: the region's if nothing was said here, and COPY where
+	 * the profile needs the fallback. */
+	enum memory_access access;
 	bool fallback_copy; /* COPY, where the front-end has no READ_ONLY */
 };
 
 struct device_settings {
 	struct place place;
+	unsigned lines[DEVICE_KEYS];
 	char name[SETTINGS_NAME_MAX]; /* unique */
 	/* Where its front-ends come from: one of these. */
 	const char *socket; /* a socket made at this path, or NULL */
@@ -105,7 +112,12 @@ struct device_settings {
 	uint64_t virtio_without;  /* virtio features that are not offered */
 };
 
+/*
+ * All texts belong to the settings and live as long as they do.
+ */
 struct settings {
+	/* Of each key outside of sections; line 0: it was not given. */
+	struct place given[TOP_KEYS];
 	const char *config; /* --config, or NULL */
 	const char *worker; /* path of the worker program */
 	bool once;	    /* one front-end, and then the end */
@@ -120,11 +132,36 @@ struct settings {
 	unsigned nregions, ndevices;
 	struct region_settings *regions; /* owned */
 	struct device_settings *devices; /* owned */
+	struct settings_text *texts;	 /* owned */
 };
 
 /* Says what is wrong; called once for each mistake. */
 typedef void settings_complain(
     void *ctx, const struct place *place, const char *text);
+
+/* Nothing to serve yet, and each key's default. */
+void settings_init(struct settings *settings);
+
+/* Those that a new configuration has from the command line as the old one did:
+ * --config, --user and the like. Returns false without memory. */
+bool settings_init_again(struct settings *settings, const struct settings *old)
+    __attribute__((warn_unused_result));
+
+/* A copy of text that lives as long as the settings, or NULL. */
+const char *settings_text(struct settings *settings, const char *text)
+    __attribute__((warn_unused_result));
+
+/*
+ * Add one with each key's default, said at place; a pointer that is good until
+ * the next is added. NULL without memory, or if there are too many; what is
+ * wrong with the name is in why[KEYS_WHY_MAX], and NULL returned, too.
+ */
+struct region_settings *settings_add_region(struct settings *settings,
+    const struct place *place, const char *name, char *why);
+struct device_settings *settings_add_device(struct settings *settings,
+    const struct place *place, const char *name, char *why);
+struct shm_settings *settings_add_shm(struct device_settings *device,
+    const struct place *place, unsigned shmid, char *why);
 
 /*
  * Check what can be without making anything: sizes, images and files, names,
