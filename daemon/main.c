@@ -27,17 +27,21 @@ open_standard_fds(void)
 int
 main(int argc, char **argv)
 {
-	static struct options options;
+	struct settings settings;
+	int status = EXIT_FAILURE;
 
 	if (!open_standard_fds() || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return EXIT_FAILURE;
-	switch (options_parse(&options, argc, argv)) {
+	switch (options_parse(&settings, argc, argv)) {
 	case OPTIONS_RUN:
-		return supervisor_run(&options);
+		status = supervisor_run(&settings);
+		break;
 	case OPTIONS_EXIT_OK:
-		return EXIT_SUCCESS;
+		status = EXIT_SUCCESS;
+		break;
 	case OPTIONS_EXIT_USAGE:
 		break;
 	}
-	return EXIT_FAILURE;
+	settings_free(&settings);
+	return status;
 }

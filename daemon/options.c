@@ -4,28 +4,27 @@
 
 #include "options.h"
 
-#include "checked.h"
+#include "conf.h"
+#include "keys.h"
 #include "log.h"
 #include "sandbox.h"
-#include "size.h"
-#include "wire.h"
+#include "settings_print.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* Who the worker is when root starts us. */
-#define DEFAULT_USER PACKAGE_NAME
-#define FALLBACK_USER "nobody"
+/* As many as there are numbers for. */
+#define REGIONS_MAX 256U
 
 enum option_id {
-	OPT_SOCKET_PATH = 256, /* above every character: no short options */
+	OPT_CONFIG = 256, /* above every character: no short options */
+	OPT_CHECK_CONFIG,
+	OPT_SOCKET_PATH,
 	OPT_FD,
 	OPT_CONNECT,
 	OPT_DEVICE,
@@ -35,11 +34,13 @@ enum option_id {
 	OPT_SANDBOX,
 	OPT_ONCE,
 	OPT_LOG_LEVEL,
+	OPT_CONTROL_SOCKET,
 	OPT_MESSAGE_TIMEOUT,
 	OPT_WITHOUT,
 	OPT_WORKER,
 	OPT_PRINT_CAPABILITIES,
 	OPT_PRINT_SECCOMP,
+	OPT_HELP_CONFIG,
 	OPT_HELP,
 	OPT_VERSION
 };
@@ -50,6 +51,11 @@ static const struct {
 	enum option_id option;
 	const char *help; /* lines are broken by newlines */
 } table[] = {
+	{ "config", "FILE", OPT_CONFIG,
+	    "serve what FILE and conf.d beside it say; without this\n"
+	    "and the next four options:\n" CONFIG_PATH },
+	{ "check-config", NULL, OPT_CHECK_CONFIG,
+	    "print what would be served, or every mistake, and exit" },
 	{ "socket-path", "PATH", OPT_SOCKET_PATH,
 	    "listen on a UNIX socket made at PATH" },
 	{ "fd", "N", OPT_FD,
@@ -66,13 +72,13 @@ static const struct {
 	    "size= may be left out; a raw device may have several;\n"
 	    "access=read-only: front-ends cannot write to it; for\n"
 	    "those that cannot map it then read-only-fallback=copy\n"
-	    "gives each a copy of its own" },
+	    "gives each a copy of its own; --help-config has more" },
 	{ "front-end", "PROFILE", OPT_FRONT_END,
 	    "what connects: qemu (default), rust-vmm, crosvm,\n"
 	    "rust-vmm-0.16, rfc" },
 	{ "user", "NAME", OPT_USER,
-	    "run workers as NAME when started by root (default:\n" DEFAULT_USER
-	    " if there is such a user, else " FALLBACK_USER ")" },
+	    "run workers as NAME when started by root (default:\n" PACKAGE_NAME
+	    " if there is such a user, else nobody)" },
 	{ "sandbox", "POLICY", OPT_SANDBOX,
 	    "auto (default): confine workers as well as the host\n"
 	    "permits, and log what it does not; strict: or not start" },
@@ -80,6 +86,9 @@ static const struct {
 	    "serve one front-end, and exit when it leaves" },
 	{ "log-level", "LEVEL", OPT_LOG_LEVEL,
 	    "error, warn, info (default) or debug" },
+	{ "control-socket", "PATH", OPT_CONTROL_SOCKET,
+	    "where programs of the host ask what goes on; none:\n"
+	    "nowhere (the default without --config)" },
 	{ "message-timeout", "SECONDS", OPT_MESSAGE_TIMEOUT,
 	    "how long half a message may wait for the rest, and a\n"
 	    "reply that was sent to be read (10)" },
@@ -92,6 +101,8 @@ static const struct {
 	{ "print-seccomp", NULL, OPT_PRINT_SECCOMP,
 	    "print the system calls that each process may make, with\n"
 	    "the reasons, and exit" },
+	{ "help-config", NULL, OPT_HELP_CONFIG,
+	    "print the keys of a configuration and exit" },
 	{ "help", NULL, OPT_HELP, "print this and exit" },
 	{ "version", NULL, OPT_VERSION, "print the version and exit" },
 };
@@ -154,76 +165,52 @@ print_capabilities(void)
 		     "}\n");
 }
 
-/* --- regions and their sizes --------------------------------------------- */
+/* What the command line has said. */
+struct command {
+	struct settings *settings;
+	bool check_config;
+	/* The first option that is about one device, and what was meant to be
+	 * a region: read when all options are there. */
+	const char *device_option;
+	unsigned nregions;
+	char *regions[REGIONS_MAX];
+	/* The one device, before it is known that there is one. */
+	struct device_settings device;
+};
 
+/* All of it stands in one place. */
+static const struct place here = { .line = 1 };
+
+/* --- values -------------------------------------------------------------- */
+
+/* Keep the value of a key that is an option, too. */
 static bool
-parse_size(const char *text, uint64_t *size)
+take(const struct command *cmd, void *base, const struct key *key,
+    const char *option, const char *value)
 {
-	switch (size_parse(text, size)) {
-	case 0:
-		return true;
-	case -ERANGE:
-		return wrong("size=%s: too large", text);
-	default:
-		return wrong("size=%s: a size is a number above 0, in bytes or "
-			     "with one of the units K, M, G and T, such as "
-			     "size=64M",
-		    text);
-	}
+	char why[KEYS_WHY_MAX];
+
+	return key_read(key, cmd->settings, base, value, why) ||
+	       wrong("%s=%s: %s", option, value, why);
 }
 
 static bool
-check_size(const struct options *o, const struct region_spec *spec)
+take_top(
+    struct command *cmd, enum top_key id, const char *option, const char *value)
 {
-	const struct device_kind *kind = &device_kinds[o->device];
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-	char has[SIZE_TEXT_MAX], works[SIZE_TEXT_MAX];
-
-	(void)size_text(spec->size, has);
-	if (spec->size > size_of_host())
-		return wrong("region %s: size=%s is more than the memory and "
-			     "swap of this host; size=%s works",
-		    spec->name, has,
-		    size_text(
-			size_largest(kind, o->profile, size_of_host()), works));
-	(void)size_text(size_nearest(kind, o->profile, spec->size), works);
-	if (spec->size % page != 0)
-		return wrong("region %s: size=%s is not a multiple of the "
-			     "page size, %" PRIu64 " bytes; size=%s works",
-		    spec->name, has, page, works);
-	if (spec->size % size_align(kind) != 0)
-		return wrong("region %s: size=%s: %s; size=%s works",
-		    spec->name, has, kind->why_align, works);
-	return true;
+	cmd->settings->given[id] = here;
+	return take(
+	    cmd, cmd->settings, key_by_id(SECTION_TOP, id), option, value);
 }
 
-/* All regions of the device together. */
 static bool
-check_sum(const struct options *o)
+take_device(struct command *cmd, enum device_key id, const char *option,
+    const char *value)
 {
-	const struct device_kind *kind = &device_kinds[o->device];
-	char has[SIZE_TEXT_MAX], works[SIZE_TEXT_MAX];
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < o->nregions; i++)
-		if (!checked_add(sum, o->regions[i].size, &sum) ||
-		    sum > size_of_host())
-			return wrong("--region: together they are more than "
-				     "the memory and swap of this host");
-	if (!o->profile->power_of_two || checked_power_of_two(sum))
-		return true;
-	(void)size_text(sum, has);
-	(void)size_text(size_nearest(kind, o->profile, sum), works);
-	if (o->nregions == 1)
-		return wrong("region %s: size=%s: with --front-end=%s it has "
-			     "to be a power of two; size=%s works",
-		    o->regions[0].name, has, o->profile->name, works);
-	return wrong("--region: with --front-end=%s the sizes have to add up "
-		     "to a power of two; they are %s, and %s works",
-	    o->profile->name, has, works);
+	cmd->device.lines[id] = here.line;
+	return take(
+	    cmd, &cmd->device, key_by_id(SECTION_DEVICE, id), option, value);
 }
-
-/* --- single options ------------------------------------------------------ */
 
 static bool
 parse_number(
@@ -240,221 +227,250 @@ parse_number(
 	return true;
 }
 
+/* Features of the rings, to find out whose fault something is. */
 static bool
-parse_name(struct region_spec *spec, const char *name)
+parse_without(struct command *cmd, char *text)
 {
-	size_t len = strlen(name);
+	const struct key *key = key_by_id(SECTION_DEVICE, DEVICE_WITHOUT);
+	char why[KEYS_WHY_MAX];
+	char *word;
 
-	if (len == 0 || len >= sizeof(spec->name))
-		return wrong("name=%s: a name has 1 to %zu characters", name,
-		    sizeof(spec->name) - 1);
-	for (const char *c = name; *c != '\0'; c++)
-		if (!isalnum((unsigned char)*c) && strchr("-_.", *c) == NULL)
-			return wrong("name=%s: letters, digits, '-', '_' and "
-				     "'.' make a name",
-			    name);
-	memcpy(spec->name, name, len + 1);
+	while ((word = strsep(&text, ",")) != NULL)
+		if (!key_read(key, cmd->settings, &cmd->device, word, why))
+			return wrong(
+			    "--without: '%s' is not a feature: %s", word, why);
 	return true;
 }
 
-static bool
-parse_access(struct region_spec *spec, const char *access)
-{
-	if (strcmp(access, "read-only") == 0)
-		spec->access = MEMORY_READ_ONLY;
-	else if (strcmp(access, "read-write") == 0)
-		spec->access = MEMORY_READ_WRITE;
-	else
-		return wrong(
-		    "access=%s: it is read-write or read-only", access);
-	return true;
-}
+/* --- regions ------------------------------------------------------------- */
 
-static bool
-parse_region(struct options *o, char *text)
+#define KEY_NAME_MAX 24U
+
+/* The keys of --region: number and name, those of a region, and what is the
+ * device's. The table's names are copied, for getsubopt() wants to write. */
+enum { SUB_SHMID, SUB_NAME, SUB_FALLBACK, SUB_REGION };
+#define SUBS (SUB_REGION + REGION_KEYS)
+
+static char *const *
+region_subs(void)
 {
-	enum { SHMID, SIZE, IMAGE, NAME, ACCESS, FALLBACK };
-	char *const keys[] = {
-		[SHMID] = (char[]){ "shmid" },
-		[SIZE] = (char[]){ "size" },
-		[IMAGE] = (char[]){ "image" },
-		[NAME] = (char[]){ "name" },
-		[ACCESS] = (char[]){ "access" },
-		[FALLBACK] = (char[]){ "read-only-fallback" },
-		NULL,
+	static char names[SUBS][KEY_NAME_MAX] = {
+		[SUB_SHMID] = "shmid",
+		[SUB_NAME] = "name",
 	};
-	struct region_spec *spec = &o->regions[o->nregions];
-	bool seen[FALLBACK + 1] = { false };
+	static char *subs[SUBS + 1];
+
+	for (unsigned i = 0; i < SUBS; i++) {
+		const struct key *key =
+		    i == SUB_FALLBACK
+			? key_by_id(SECTION_SHM, SHM_FALLBACK)
+			: key_by_id(SECTION_REGION, i - SUB_REGION);
+
+		subs[i] = names[i];
+		if (i == SUB_FALLBACK || i >= SUB_REGION)
+			(void)snprintf(
+			    names[i], sizeof(names[i]), "%s", key->name);
+	}
+	return subs;
+}
+
+static bool
+no_such_sub(const char *word)
+{
+	char *const *subs = region_subs();
+	char known[512] = "";
+
+	for (unsigned i = 0; i < SUBS; i++)
+		(void)snprintf(known + strlen(known),
+		    sizeof(known) - strlen(known), "%s%s",
+		    i == 0	    ? ""
+		    : i == SUBS - 1 ? " and "
+				    : ", ",
+		    subs[i]);
+	return wrong(
+	    "--region: '%s' is not a key of a region: %s are", word, known);
+}
+
+/* The value of one key, number sub. */
+static bool
+parse_sub(struct command *cmd, struct region_settings *region,
+    struct shm_settings *shm, unsigned sub, const char *value)
+{
+	const struct key *key = key_by_id(SECTION_REGION, sub - SUB_REGION);
+	char why[KEYS_WHY_MAX];
 	unsigned long number;
 
-	if (o->nregions == OPTIONS_REGIONS_MAX)
-		return wrong("--region: more than %u", OPTIONS_REGIONS_MAX);
-	memset(spec, 0, sizeof(*spec));
+	switch (sub) {
+	case SUB_SHMID:
+		if (!parse_number("shmid", value, 255, &number))
+			return false;
+		shm->shmid = (unsigned)number;
+		return true;
+	case SUB_NAME:
+		if (!key_name_ok(value, why))
+			return wrong("name=%s: %s", value, why);
+		(void)snprintf(region->name, sizeof(region->name), "%s", value);
+		return true;
+	case SUB_FALLBACK:
+		shm->lines[SHM_FALLBACK] = here.line;
+		key = key_by_id(SECTION_SHM, SHM_FALLBACK);
+		return take(cmd, shm, key, key->name, value);
+	default:
+		region->lines[key_id(SECTION_REGION, key)] = here.line;
+		return take(cmd, region, key, key->name, value);
+	}
+}
+
+/* Each key of --region. */
+static bool
+parse_subs(struct command *cmd, struct region_settings *region,
+    struct shm_settings *shm, char *text)
+{
+	char *const *subs = region_subs();
+	bool seen[SUBS] = { false };
+
 	while (*text != '\0') {
 		/* Of a key that it does not know, only glibc's getsubopt()
 		 * gives the text. */
 		const char *word = text;
 		char *value;
-		int key = getsubopt(&text, keys, &value);
+		int sub = getsubopt(&text, subs, &value);
 
-		if (key < 0)
-			return wrong("--region: '%s' is not a key of a region:"
-				     " shmid, size, image, name, access and "
-				     "read-only-fallback are",
-			    word);
+		if (sub < 0)
+			return no_such_sub(word);
 		if (value == NULL || *value == '\0')
-			return wrong("--region: %s= wants a value", keys[key]);
-		if (seen[key])
-			return wrong("--region: %s= is there twice", keys[key]);
-		seen[key] = true;
-		switch (key) {
-		case SHMID:
-			if (!parse_number("shmid", value, 255, &number))
-				return false;
-			spec->shmid = (unsigned)number;
-			break;
-		case SIZE:
-			if (!parse_size(value, &spec->size))
-				return false;
-			break;
-		case IMAGE:
-			spec->image = value;
-			break;
-		case NAME:
-			if (!parse_name(spec, value))
-				return false;
-			break;
-		case ACCESS:
-			if (!parse_access(spec, value))
-				return false;
-			break;
-		case FALLBACK:
-			if (strcmp(value, "copy") != 0)
-				return wrong("read-only-fallback=%s: copy is "
-					     "the one there is",
-				    value);
-			spec->fallback_copy = true;
-			break;
-		default:
-			break;
-		}
+			return wrong("--region: %s= wants a value", subs[sub]);
+		if (seen[sub])
+			return wrong("--region: %s= is there twice", subs[sub]);
+		seen[sub] = true;
+		if (!parse_sub(cmd, region, shm, (unsigned)sub, value))
+			return false;
 	}
-	if (!seen[SHMID])
-		return wrong("--region: shmid= is missing; a pmem device has "
-			     "shmid=0");
-	if (spec->size == 0 && spec->image == NULL)
-		return wrong("--region: size= or image= is missing");
-	if (spec->name[0] == '\0')
+	return seen[SUB_SHMID] ||
+	       wrong("--region: shmid= is missing; a pmem device has shmid=0");
+}
+
+static bool
+parse_region(struct command *cmd, char *text)
+{
+	struct settings *s = cmd->settings;
+	struct device_settings *device = &s->devices[0];
+	const struct place place = { 0 };
+	struct region_settings *region;
+	struct shm_settings *shm;
+	char why[KEYS_WHY_MAX];
+
+	region = settings_add_region(s, &place, "shm", why);
+	shm = settings_add_shm(device, &place, 0, why);
+	if (region == NULL || shm == NULL)
+		return wrong("--region: %s", why);
+	region->name[0] = '\0';
+	if (!parse_subs(cmd, region, shm, text))
+		return false;
+	if (region->name[0] == '\0')
 		(void)snprintf(
-		    spec->name, sizeof(spec->name), "shm%u", spec->shmid);
-	o->nregions++;
-	return true;
+		    region->name, sizeof(region->name), "shm%u", shm->shmid);
+	shm->lines[SHM_REGION] = here.line;
+	shm->name = settings_text(s, region->name);
+	return shm->name != NULL || wrong("--region: %s", strerror(ENOMEM));
 }
 
-/* Features of the rings, to find out whose fault something is. */
-static bool
-parse_without(struct options *o, char *text)
-{
-	enum { PACKED, IN_ORDER, INDIRECT, EVENT_IDX };
-	char *const names[] = {
-		[PACKED] = (char[]){ "packed" },
-		[IN_ORDER] = (char[]){ "in-order" },
-		[INDIRECT] = (char[]){ "indirect" },
-		[EVENT_IDX] = (char[]){ "event-idx" },
-		NULL,
-	};
-	static const unsigned bits[] = {
-		[PACKED] = VUS_VIRTIO_F_RING_PACKED,
-		[IN_ORDER] = VUS_VIRTIO_F_IN_ORDER,
-		[INDIRECT] = VUS_VIRTIO_F_INDIRECT_DESC,
-		[EVENT_IDX] = VUS_VIRTIO_F_EVENT_IDX,
-	};
-
-	while (*text != '\0') {
-		const char *word = text;
-		char *value;
-		int name = getsubopt(&text, names, &value);
-
-		if (name < 0 || value != NULL)
-			return wrong("--without: '%s' is not a feature: "
-				     "packed, in-order, indirect and "
-				     "event-idx are",
-			    word);
-		o->virtio_without |= VUS_BIT(bits[name]);
-	}
-	return true;
-}
+/* --- options ------------------------------------------------------------- */
 
 static bool
-parse_option(struct options *o, enum option_id option, char *arg)
+parse_device_option(struct command *cmd, enum option_id option, char *arg)
 {
+	struct device_settings *d = &cmd->device;
 	unsigned long number;
-	int number_or_error;
 
-	switch (option) {
+	switch ((int)option) {
 	case OPT_SOCKET_PATH:
-		o->socket_path = arg;
-		return *arg != '\0' || wrong("--socket-path: a path is "
-					     "missing");
+		return take_device(cmd, DEVICE_SOCKET, "--socket-path", arg);
 	case OPT_FD:
 		if (!parse_number("--fd", arg, INT_MAX, &number))
 			return false;
-		o->fd = (int)number;
-		return o->fd > STDERR_FILENO ||
+		d->fd = (int)number;
+		return d->fd > STDERR_FILENO ||
 		       wrong("--fd=%d: 0 to 2 are standard input, output and "
 			     "error",
-			   o->fd);
+			   d->fd);
 	case OPT_CONNECT:
-		o->connect = arg;
+		d->connect = arg;
 		return *arg != '\0' || wrong("--connect: a path is missing");
 	case OPT_DEVICE:
-		number_or_error = device_kind_by_name(arg);
-		if (number_or_error < 0)
-			return wrong("--device=%s: there is no such device: "
-				     "pmem and raw are",
-			    arg);
-		o->device = (enum device_id)number_or_error;
-		return true;
+		return take_device(cmd, DEVICE_TYPE, "--device", arg);
 	case OPT_REGION:
-		return parse_region(o, arg);
-	case OPT_FRONT_END:
-		o->profile = profile_by_name(arg);
-		return o->profile != NULL ||
-		       wrong("--front-end=%s: there is no such profile: %s are "
-			     "known",
-			   arg, profile_names());
-	case OPT_USER:
-		o->user = arg;
+		if (cmd->nregions == REGIONS_MAX)
+			return wrong("--region: more than %u", REGIONS_MAX);
+		cmd->regions[cmd->nregions++] = arg;
 		return true;
+	case OPT_FRONT_END:
+		return take_device(cmd, DEVICE_FRONT_END, "--front-end", arg);
+	case OPT_MESSAGE_TIMEOUT:
+		return take_device(
+		    cmd, DEVICE_MESSAGE_TIMEOUT, "--message-timeout", arg);
+	case OPT_WITHOUT:
+		return parse_without(cmd, arg);
+	default:
+		return false;
+	}
+}
+
+static const char *
+option_name(enum option_id option)
+{
+	for (unsigned i = 0; i < NOPTIONS; i++)
+		if (table[i].option == option)
+			return table[i].name;
+	return "";
+}
+
+static bool
+parse_option(struct command *cmd, enum option_id option, char *arg)
+{
+	struct settings *s = cmd->settings;
+
+	switch (option) {
+	case OPT_CONFIG:
+		s->config = arg;
+		return *arg != '\0' || wrong("--config: a path is missing");
+	case OPT_CHECK_CONFIG:
+		cmd->check_config = true;
+		return true;
+	case OPT_SOCKET_PATH:
+	case OPT_FD:
+	case OPT_CONNECT:
+	case OPT_DEVICE:
+	case OPT_REGION:
+	case OPT_FRONT_END:
+	case OPT_MESSAGE_TIMEOUT:
+	case OPT_WITHOUT:
+		if (cmd->device_option == NULL)
+			cmd->device_option = option_name(option);
+		return parse_device_option(cmd, option, arg);
+	case OPT_USER:
+		return take_top(cmd, TOP_USER, "--user", arg);
 	case OPT_ONCE:
-		o->once = true;
+		if (cmd->device_option == NULL)
+			cmd->device_option = "once";
+		s->once = true;
 		return true;
 	case OPT_LOG_LEVEL:
-		number_or_error = log_level_from_name(arg);
-		if (number_or_error < 0)
-			return wrong("--log-level=%s: error, warn, info and "
-				     "debug are levels",
-			    arg);
-		log_set_level((enum log_level)number_or_error);
-		return true;
-	case OPT_MESSAGE_TIMEOUT:
-		if (!parse_number("--message-timeout", arg, 3600, &number))
-			return false;
-		o->message_timeout = (unsigned)number;
-		return number != 0 ||
-		       wrong(
-			   "--message-timeout=0: a front-end needs some time");
+		return take_top(cmd, TOP_LOG_LEVEL, "--log-level", arg);
+	case OPT_CONTROL_SOCKET:
+		return take_top(
+		    cmd, TOP_CONTROL_SOCKET, "--control-socket", arg);
 	case OPT_SANDBOX:
-		o->strict = strcmp(arg, "strict") == 0;
-		return o->strict || strcmp(arg, "auto") == 0 ||
+		s->given[TOP_SANDBOX] = here;
+		s->strict = strcmp(arg, "strict") == 0;
+		return s->strict || strcmp(arg, "auto") == 0 ||
 		       wrong("--sandbox: '%s' is neither auto nor strict", arg);
-	case OPT_WITHOUT:
-		return parse_without(o, arg);
 	case OPT_WORKER:
-		o->worker = arg;
+		s->worker = arg;
 		return true;
 	case OPT_PRINT_CAPABILITIES:
 	case OPT_PRINT_SECCOMP:
+	case OPT_HELP_CONFIG:
 	case OPT_HELP:
 	case OPT_VERSION:
 		return true; /* carried out before: print_only() */
@@ -464,134 +480,77 @@ parse_option(struct options *o, enum option_id option, char *arg)
 
 /* --- the whole ----------------------------------------------------------- */
 
-/* Find the user that workers run as. */
-static bool
-choose_user(struct options *o)
+static void
+complain(void *ctx, const struct place *place, const char *text)
 {
-	const char *asked = o->user;
-	const struct passwd *pw;
-
-	if (geteuid() != 0) {
-		pw = getpwuid(geteuid());
-		o->uid = geteuid();
-		if (asked != NULL &&
-		    ((pw = getpwnam(asked)) == NULL || pw->pw_uid != o->uid))
-			return wrong("--user=%s: only root can run workers as "
-				     "another user",
-			    asked);
-		o->user = pw != NULL ? strdup(pw->pw_name) : "this user";
-		return o->user != NULL;
-	}
-	pw = getpwnam(asked != NULL ? asked : DEFAULT_USER);
-	if (pw == NULL && asked == NULL)
-		pw = getpwnam(FALLBACK_USER);
-	if (pw == NULL)
-		return wrong("--user=%s: there is no such user",
-		    asked != NULL ? asked : FALLBACK_USER);
-	if (pw->pw_uid == 0)
-		return wrong("--user=%s: workers must not run as root", asked);
-	o->change_ids = true;
-	o->uid = pw->pw_uid;
-	o->gid = pw->pw_gid;
-	o->user = strdup(pw->pw_name);
-	return o->user != NULL;
+	(void)ctx;
+	if (place->file == NULL)
+		(void)wrong("%s", text);
+	else if (place->line == 0)
+		(void)wrong("%s: %s", place->file, text);
+	else
+		(void)wrong("%s:%u: %s", place->file, place->line, text);
 }
 
+/* The command line says what to serve. */
 static bool
-check_image(const struct options *o, struct region_spec *spec)
+serve_device(struct command *cmd)
 {
-	const struct device_kind *kind = &device_kinds[o->device];
-	char has[SIZE_TEXT_MAX], room[SIZE_TEXT_MAX], works[SIZE_TEXT_MAX];
-	uint64_t size;
-	int rc = region_image_size(spec->image, &size);
+	struct settings *s = cmd->settings;
+	const struct place place = { 0 };
+	struct device_settings *device;
+	char why[KEYS_WHY_MAX];
 
-	if (rc == -EINVAL)
-		return wrong("image=%s: not a regular file", spec->image);
-	if (rc == -ENODATA)
-		return wrong("image=%s: the file is empty", spec->image);
-	if (rc < 0)
-		return wrong("image=%s: %s", spec->image, strerror(-rc));
-	if (spec->size == 0)
-		spec->size = size_nearest(kind, o->profile, size);
-	if (size > spec->size)
-		return wrong("region %s: the image has %s bytes and does not "
-			     "fit into size=%s; size=%s works",
-		    spec->name, size_text(size, has),
-		    size_text(spec->size, room),
-		    size_text(size_nearest(kind, o->profile, size), works));
-	return true;
-}
-
-/* A front-end that writes to what it should only read is given nothing that
- * others see. */
-static bool
-check_access(const struct options *o, struct region_spec *spec)
-{
-	if (spec->access == MEMORY_READ_WRITE)
-		return !spec->fallback_copy ||
-		       wrong("region %s: read-only-fallback=copy is for "
-			     "regions with access=read-only",
-			   spec->name);
-	if (spec->image == NULL)
-		return wrong("region %s: access=read-only without image= is "
-			     "zeros for ever; image=FILE says what to read",
-		    spec->name);
-	if (o->profile->maps_read_only)
-		return true;
-	if (!spec->fallback_copy)
-		return wrong("region %s: access=read-only: "
-			     "--front-end=%s maps no memory but what it can "
-			     "write; with read-only-fallback=copy each "
-			     "front-end gets a copy of its own",
-		    spec->name, o->profile->name);
-	spec->access = MEMORY_COPY;
-	return true;
-}
-
-static bool
-check_regions(struct options *o)
-{
-	const struct device_kind *kind = &device_kinds[o->device];
-
-	if (o->nregions == 0)
-		return wrong("--region is missing, such as --region "
-			     "shmid=0,size=64M");
-	for (unsigned i = 0; i < o->nregions; i++) {
-		struct region_spec *spec = &o->regions[i];
-
-		for (unsigned k = 0; k < i; k++)
-			if (o->regions[k].shmid == spec->shmid)
-				return wrong("--region: shmid=%u is there "
-					     "twice",
-				    spec->shmid);
-		if (spec->shmid > kind->max_shmid)
-			return wrong("--region: shmid=%u: a %s device has "
-				     "the one region shmid=0",
-			    spec->shmid, kind->name);
-		if (spec->image != NULL && !check_image(o, spec))
+	device = settings_add_device(
+	    s, &place, device_kinds[cmd->device.type].name, why);
+	if (device == NULL)
+		return wrong("%s", why);
+	*device = cmd->device;
+	(void)snprintf(device->name, sizeof(device->name), "%s",
+	    device_kinds[device->type].name);
+	for (unsigned i = 0; i < cmd->nregions; i++)
+		if (!parse_region(cmd, cmd->regions[i]))
 			return false;
-		if (!check_size(o, spec) || !check_access(o, spec))
-			return false;
-	}
-	if (o->nregions > o->profile->max_regions)
-		return wrong("--region: --front-end=%s takes at most %u",
-		    o->profile->name, o->profile->max_regions);
-	return check_sum(o);
+	return settings_check(s, complain, NULL);
 }
 
 static bool
-check_all(struct options *o)
+serve_config(struct command *cmd)
 {
-	int ways =
-	    (o->socket_path != NULL) + (o->fd >= 0) + (o->connect != NULL);
+	struct settings *s = cmd->settings;
 
-	if (ways == 0)
-		return wrong("--socket-path, --fd or --connect is missing: "
-			     "where do front-ends come from?");
-	if (ways > 1)
-		return wrong("--socket-path, --fd and --connect exclude each "
-			     "other");
-	return check_regions(o) && choose_user(o);
+	if (cmd->device_option != NULL)
+		return wrong("--%s is about one device, and --config serves "
+			     "what its file says: put it there",
+		    cmd->device_option);
+	if (s->config == NULL) {
+		s->config = CONFIG_PATH;
+		if (access(s->config, F_OK) < 0)
+			return wrong("%s: %s; that file says what to serve: "
+				     "write it (" PACKAGE_NAME ".conf(5)), "
+				     "name another by --config=FILE, or give "
+				     "--socket-path and --region",
+			    s->config, strerror(errno));
+	}
+	return conf_load(s, complain, NULL);
+}
+
+static enum options_todo
+serve(struct command *cmd)
+{
+	struct settings *s = cmd->settings;
+	const char *option = cmd->device_option;
+	bool good = s->config == NULL && option != NULL ? serve_device(cmd)
+							: serve_config(cmd);
+
+	if (!good)
+		return OPTIONS_EXIT_USAGE;
+	if (!cmd->check_config) {
+		log_set_level(s->log_level);
+		return OPTIONS_RUN;
+	}
+	settings_print(s, stdout);
+	return fflush(stdout) == 0 ? OPTIONS_EXIT_OK : OPTIONS_EXIT_USAGE;
 }
 
 /* Options that print and do nothing else ignore whatever else there is: the
@@ -604,6 +563,8 @@ print_only(int argc, char **argv)
 			print_capabilities();
 		else if (strcmp(argv[i], "--print-seccomp") == 0)
 			sandbox_print(stdout);
+		else if (strcmp(argv[i], "--help-config") == 0)
+			keys_print(stdout);
 		else if (strcmp(argv[i], "--help") == 0)
 			print_help();
 		else if (strcmp(argv[i], "--version") == 0)
@@ -615,32 +576,43 @@ print_only(int argc, char **argv)
 	return false;
 }
 
-enum options_todo
-options_parse(struct options *o, int argc, char **argv)
+/* The options are those of the table. */
+static void
+long_options(struct option longopts[static NOPTIONS + 1])
 {
-	struct option longopts[NOPTIONS + 1] = { 0 };
-	int c;
-
-	memset(o, 0, sizeof(*o));
-	o->fd = -1;
-	o->profile = profile_by_index(0);
-	o->message_timeout = 10;
-	o->worker = WORKER_PATH;
-	if (print_only(argc, argv))
-		return fflush(stdout) == 0 ? OPTIONS_EXIT_OK
-					   : OPTIONS_EXIT_USAGE;
+	memset(longopts, 0, (NOPTIONS + 1) * sizeof(longopts[0]));
 	for (unsigned i = 0; i < NOPTIONS; i++) {
 		longopts[i].name = table[i].name;
 		longopts[i].has_arg =
 		    table[i].arg != NULL ? required_argument : no_argument;
 		longopts[i].val = (int)table[i].option;
 	}
+}
+
+enum options_todo
+options_parse(struct settings *settings, int argc, char **argv)
+{
+	static struct command cmd; /* large */
+	struct option longopts[NOPTIONS + 1];
+	int c;
+
+	settings_init(settings);
+	memset(&cmd, 0, sizeof(cmd));
+	cmd.settings = settings;
+	cmd.device.fd = -1;
+	cmd.device.socket_uid = (uid_t)-1;
+	cmd.device.socket_gid = (gid_t)-1;
+	key_defaults(SECTION_DEVICE, settings, &cmd.device);
+	if (print_only(argc, argv))
+		return fflush(stdout) == 0 ? OPTIONS_EXIT_OK
+					   : OPTIONS_EXIT_USAGE;
+	long_options(longopts);
 	while ((c = getopt_long(argc, argv, "", longopts, NULL)) != -1) {
 		if (c == '?') {
 			(void)wrong("--help lists the options");
 			return OPTIONS_EXIT_USAGE;
 		}
-		if (!parse_option(o, (enum option_id)c, optarg))
+		if (!parse_option(&cmd, (enum option_id)c, optarg))
 			return OPTIONS_EXIT_USAGE;
 	}
 	if (optind < argc) {
@@ -648,5 +620,5 @@ options_parse(struct options *o, int argc, char **argv)
 		    "'%s' is not an option; --help lists them", argv[optind]);
 		return OPTIONS_EXIT_USAGE;
 	}
-	return check_all(o) ? OPTIONS_RUN : OPTIONS_EXIT_USAGE;
+	return serve(&cmd);
 }

@@ -20,6 +20,7 @@
 #include "log.h"
 #include "loop.h"
 #include "priv.h"
+#include "region.h"
 #include "sandbox.h"
 #include "spawn.h"
 #include "worker.h"
@@ -59,6 +60,28 @@ static const struct timeval between_tries = { .tv_usec = 250000 };
 /* The pause after a worker that ends before it serves: first, and at most. */
 #define PAUSE_FIRST 1
 #define PAUSE_MOST 32
+
+#define OPTIONS_REGIONS_MAX 256U
+
+/* The one device that is served. */
+struct options {
+	const char *socket_path; /* or NULL */
+	int fd;			 /* --fd, or -1 */
+	const char *connect;	 /* or NULL */
+	const struct profile *profile;
+	enum device_id device;
+	unsigned nregions;
+	struct region_spec regions[OPTIONS_REGIONS_MAX];
+	uint64_t virtio_without;
+	bool once;
+	unsigned message_timeout;
+	bool strict;
+	bool change_ids;
+	uid_t uid;
+	gid_t gid;
+	const char *user;
+	const char *worker;
+};
 
 enum worker_state {
 	WORKER_FREE,	 /* an unused entry */
@@ -873,10 +896,61 @@ clean_up(struct supervisor *sv)
 	libevent_global_shutdown();
 }
 
+/* Whether the settings are of one device with regions of memory, which is put
+ * into *o. */
+static bool
+one_device(const struct settings *s, struct options *o)
+{
+	const struct device_settings *d = &s->devices[0];
+
+	if (s->ndevices != 1 || d->nshm > OPTIONS_REGIONS_MAX) {
+		log_error("%u devices: one is served so far", s->ndevices);
+		return false;
+	}
+	*o = (struct options){ .socket_path = d->socket,
+		.fd = d->fd,
+		.connect = d->connect,
+		.profile = d->profile,
+		.device = d->type,
+		.nregions = d->nshm,
+		.virtio_without = d->virtio_without,
+		.once = s->once,
+		.message_timeout = d->message_timeout,
+		.strict = s->strict,
+		.change_ids = s->change_ids,
+		.uid = s->uid,
+		.gid = s->gid,
+		.user = s->user,
+		.worker = s->worker };
+	for (unsigned i = 0; i < d->nshm; i++) {
+		const struct region_settings *r = &s->regions[d->shm[i].region];
+
+		o->regions[i] = (struct region_spec){ .shmid = d->shm[i].shmid,
+			.size = r->size,
+			.image = r->image,
+			.access = d->shm[i].access,
+			.fallback_copy = d->shm[i].fallback_copy };
+		memcpy(o->regions[i].name, r->name, sizeof(r->name));
+		if (r->file == NULL && r->access == d->shm[i].access)
+			continue;
+		if (r->file != NULL || r->access != MEMORY_READ_ONLY) {
+			log_error("region %s: what it is is not served so far",
+			    r->name);
+			return false;
+		}
+	}
+	return true;
+}
+
 int
-supervisor_run(const struct options *options)
+supervisor_run(const struct settings *settings)
 {
 	static struct supervisor sv;
+	static struct options made;
+	const struct options *options = &made;
+
+	if (!one_device(settings, &made))
+		return EXIT_FAILURE;
 
 	sv.options = options;
 	sv.status = EXIT_FAILURE;

@@ -10,10 +10,10 @@
 #ifndef SUPERVISOR_H
 #define SUPERVISOR_H
 
-#include "options.h"
+#include "settings.h"
 
 /* Run until a signal, or with --once the front-end, ends it. Returns the
  * exit status of the program: 0, or 1 after an error, which is logged. */
-int supervisor_run(const struct options *options);
+int supervisor_run(const struct settings *settings);
 
 #endif

@@ -5,6 +5,7 @@ if HAVE_CMOCKA
 UNIT_TESTS = \
 	tests/unit/test_checked \
 	tests/unit/test_channel \
+	tests/unit/test_conf \
 	tests/unit/test_dirty \
 	tests/unit/test_held \
 	tests/unit/test_inband \
@@ -50,6 +51,11 @@ tests_unit_test_channel_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=sendmsg -Wl,--wrap=recvmsg
 tests_unit_test_channel_LDADD = $(unit_ldadd)
 
+tests_unit_test_conf_CFLAGS = $(unit_cflags) $(LIBCONFUSE_CFLAGS)
+tests_unit_test_conf_SOURCES = tests/unit/test_conf.c $(settings_sources)
+tests_unit_test_conf_LDADD = daemon/libshmemd.a $(LIBCONFUSE_LIBS) \
+	$(unit_ldadd)
+
 tests_unit_test_dirty_CFLAGS = $(unit_cflags)
 tests_unit_test_dirty_LDADD = $(unit_ldadd)
 
@@ -90,13 +96,14 @@ tests_unit_test_memory_LDADD = daemon/libshmemd.a $(unit_ldadd)
 tests_unit_test_message_CFLAGS = $(unit_cflags)
 tests_unit_test_message_LDADD = $(unit_ldadd)
 
-tests_unit_test_options_CFLAGS = $(unit_cflags)
+tests_unit_test_options_CFLAGS = $(unit_cflags) $(LIBCONFUSE_CFLAGS)
 tests_unit_test_options_SOURCES = tests/unit/test_options.c \
+	$(settings_sources) \
 	daemon/options.c daemon/options.h \
-	daemon/region.c daemon/region.h \
-	daemon/size.c daemon/size.h
+	daemon/settings_print.c daemon/settings_print.h
 tests_unit_test_options_LDADD = daemon/libshmemd.a \
-	sandbox/libsandbox.a $(LIBSECCOMP_LIBS) $(LIBCAP_NG_LIBS) $(unit_ldadd)
+	sandbox/libsandbox.a $(LIBSECCOMP_LIBS) $(LIBCAP_NG_LIBS) \
+	$(LIBCONFUSE_LIBS) $(unit_ldadd)
 
 tests_unit_test_pace_CFLAGS = $(unit_cflags)
 tests_unit_test_pace_SOURCES = tests/unit/test_pace.c \

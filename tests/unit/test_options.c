@@ -23,13 +23,11 @@
 
 #define MAX_ARGS 16U
 
-static struct options options;
+static struct settings options;
 static char said[4096];	 /* on standard error by the last call */
 static char told[16384]; /* on standard output */
 static char image[64];
 static int image_fd;
-static const char *volatile users[256];
-static unsigned nusers;
 
 /* --- a call -------------------------------------------------------------- */
 
@@ -75,9 +73,8 @@ parse(const char *line)
 	saved_out = capture(STDOUT_FILENO, &out);
 	saved_err = capture(STDERR_FILENO, &err);
 	optind = 0; /* getopt begins anew */
+	settings_free(&options);
 	todo = options_parse(&options, argc, argv);
-	/* A process parses once and keeps this: it is no leak. */
-	users[nusers++ % ARRAY_LEN(users)] = options.user;
 	(void)fflush(NULL);
 	release(STDOUT_FILENO, saved_out, &out, told, sizeof(told));
 	release(STDERR_FILENO, saved_err, &err, said, sizeof(said));
@@ -124,6 +121,7 @@ setup(void **state)
 static int
 teardown(void **state)
 {
+	settings_free(&options);
 	fd_closep(&image_fd);
 	(void)unlink(image);
 	return fds_after(state);
@@ -141,14 +139,14 @@ the_shortest_command_line_has_its_defaults(void **state)
 	    parse("--socket-path=/s --region shmid=0,size=64M"), OPTIONS_RUN);
 	assert_string_equal(said, "");
 	assert_string_equal(told, "");
-	assert_string_equal(options.socket_path, "/s");
-	assert_int_equal(options.fd, -1);
+	assert_string_equal(options.devices[0].socket, "/s");
+	assert_int_equal(options.devices[0].fd, -1);
 	assert_int_equal(options.nregions, 1);
-	assert_int_equal(options.regions[0].shmid, 0);
+	assert_int_equal(options.devices[0].shm[0].shmid, 0);
 	assert_int_equal(options.regions[0].size, 64 << 20);
 	assert_null(options.regions[0].image);
 	assert_true(options.regions[0].name[0] != '\0');
-	assert_string_equal(options.profile->name, "qemu");
+	assert_string_equal(options.devices[0].profile->name, "qemu");
 	assert_false(options.once);
 	assert_string_equal(options.worker, WORKER_PATH);
 	assert_non_null(options.user);
@@ -165,10 +163,10 @@ every_option_arrives(void **state)
 		  "--front-end=rust-vmm --log-level=debug --worker=/w "
 		  "--device=pmem"),
 	    OPTIONS_RUN);
-	assert_null(options.socket_path);
-	assert_int_equal(options.fd, 7);
+	assert_null(options.devices[0].socket);
+	assert_int_equal(options.devices[0].fd, 7);
 	assert_string_equal(options.regions[0].name, "a-b_c.1");
-	assert_string_equal(options.profile->name, "rust-vmm");
+	assert_string_equal(options.devices[0].profile->name, "rust-vmm");
 	assert_true(options.once);
 	assert_int_equal(log_get_level(), LOG_DEBUG);
 	assert_string_equal(options.worker, "/w");
@@ -353,7 +351,8 @@ access_is_what_the_profile_can_do(void **state)
 			continue;
 		}
 		assert_int_equal(parse_more(line), OPTIONS_RUN);
-		assert_int_equal(options.regions[0].access, cases[i].access);
+		assert_int_equal(
+		    options.devices[0].shm[0].access, cases[i].access);
 	}
 	/* Nothing to read, in a front-end that could. */
 	expect_usage(parse_more("--front-end=rfc "
@@ -426,7 +425,7 @@ numbers_are_taken_up_to_their_bound(void **state)
 	assert_int_equal(parse("--fd=3 --region shmid=0,size=2M"), OPTIONS_RUN);
 	assert_int_equal(
 	    parse("--fd=2147483647 --region shmid=0,size=2M"), OPTIONS_RUN);
-	assert_int_equal(options.fd, 2147483647);
+	assert_int_equal(options.devices[0].fd, 2147483647);
 }
 
 static void
@@ -434,14 +433,15 @@ a_name_has_63_characters_of_a_few_kinds(void **state)
 {
 	static const char *const bad[] = { "", "a/b", "a b", "a%%n", "\xc3\xa4",
 		"a\tb", "a:b", "a=b" };
-	char name[REGION_NAME_MAX + 1], line[128];
+	char name[SETTINGS_NAME_MAX + 1], line[128];
 
 	(void)state;
 	memset(name, 'n', sizeof(name));
-	for (size_t len = REGION_NAME_MAX - 1; len <= REGION_NAME_MAX; len++) {
+	for (size_t len = SETTINGS_NAME_MAX - 1; len <= SETTINGS_NAME_MAX;
+	     len++) {
 		name[len] = '\0';
 		(void)snprintf(line, sizeof(line), "size=2M,name=%s", name);
-		if (len < REGION_NAME_MAX)
+		if (len < SETTINGS_NAME_MAX)
 			assert_int_equal(parse_region(line), OPTIONS_RUN);
 		else
 			expect_usage(parse_region(line), "name=");
