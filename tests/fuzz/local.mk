@@ -9,7 +9,8 @@ if ENABLE_FUZZ
 FUZZERS = \
 	tests/fuzz/fuzz_session \
 	tests/fuzz/fuzz_virtq \
-	tests/fuzz/fuzz_priv
+	tests/fuzz/fuzz_priv \
+	tests/fuzz/fuzz_conf
 EXTRA_PROGRAMS = $(FUZZERS)
 CLEANFILES += $(FUZZERS)
 
@@ -32,6 +33,16 @@ tests_fuzz_fuzz_priv_SOURCES = tests/fuzz/fuzz_priv.c $(fuzz_common)
 tests_fuzz_fuzz_priv_LDFLAGS = $(fuzz_ldflags) -Wl,--wrap=write
 tests_fuzz_fuzz_priv_LDADD = daemon/libshmemd.a
 
+# A configuration names files and users; none of this host.
+tests_fuzz_fuzz_conf_CFLAGS = $(AM_CFLAGS) $(LIBCONFUSE_CFLAGS)
+tests_fuzz_fuzz_conf_SOURCES = tests/fuzz/fuzz_conf.c $(fuzz_common) \
+	$(settings_sources) \
+	daemon/settings_print.c daemon/settings_print.h
+tests_fuzz_fuzz_conf_LDFLAGS = $(fuzz_ldflags) \
+	-Wl,--wrap=open,--wrap=stat,--wrap=access,--wrap=fopen \
+	-Wl,--wrap=getpwnam,--wrap=getpwuid,--wrap=getgrnam,--wrap=getgrgid
+tests_fuzz_fuzz_conf_LDADD = daemon/libshmemd.a $(LIBCONFUSE_LIBS)
+
 check-fuzz fuzz: $(FUZZERS)
 	$(srcdir)/tests/fuzz/run --seconds $(FUZZ_SECONDS) $(builddir) \
 	    $(notdir $(FUZZERS))
@@ -47,4 +58,4 @@ endif
 
 EXTRA_DIST += tests/fuzz/README.md tests/fuzz/run tests/fuzz/corpus \
 	tests/fuzz/fuzz_session.dict tests/fuzz/fuzz_virtq.dict \
-	tests/fuzz/fuzz_priv.dict
+	tests/fuzz/fuzz_priv.dict tests/fuzz/fuzz_conf.dict
