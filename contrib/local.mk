@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-EXTRA_DIST += contrib/quickstart
+EXTRA_DIST += contrib/quickstart contrib/vhost-shmemd.conf.example

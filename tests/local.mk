@@ -26,6 +26,7 @@ AM_TESTS_ENVIRONMENT = \
 
 BATS_TESTS = \
 	tests/client.bats \
+	tests/conf.bats \
 	tests/confinement.bats \
 	tests/dialects.bats \
 	tests/hostile.bats \
@@ -66,7 +67,8 @@ check-short:
 
 # What reaches the most of the C library: its functions, and the system calls
 # that it makes for them in a confined worker.
-LIBC_TESTS = $(UNIT_TESTS) tests/client.bats tests/confinement.bats \
+LIBC_TESTS = $(UNIT_TESTS) tests/client.bats tests/conf.bats \
+	tests/confinement.bats \
 	tests/map.bats tests/memory.bats tests/options.bats \
 	tests/protocol.bats tests/raw.bats
 check-libc:
