@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -18,16 +19,19 @@
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
 
-int
-memory_create(const char *name, uint64_t size, const char **what)
+/* Where flags say the size of huge pages, as a power of 2. */
+#define HUGE_SHIFT 26
+
+static int
+create(const char *name, uint64_t size, unsigned flags, const char **what)
 {
 	AUTO_FD int fd = -1;
 
+	flags |= MFD_CLOEXEC | MFD_ALLOW_SEALING;
 	*what = "memfd_create";
-	fd = memfd_create(
-	    name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+	fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);
 	if (fd < 0 && errno == EINVAL)
-		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		fd = memfd_create(name, flags);
 	if (fd < 0)
 		return -errno;
 	/* Who has a descriptor of another uid cannot reopen it by /proc. */
@@ -40,9 +44,56 @@ memory_create(const char *name, uint64_t size, const char **what)
 	return fd_steal(&fd);
 }
 
-/* Copy [at, end) of the file from to the same place in to. */
+int
+memory_create(const char *name, uint64_t size, const char **what)
+{
+	return create(name, size, 0, what);
+}
+
+int
+memory_create_huge(
+    const char *name, uint64_t size, uint64_t page, const char **what)
+{
+	unsigned shift = (unsigned)__builtin_ctzll(page);
+
+	return create(name, size, MFD_HUGETLB | shift << HUGE_SHIFT, what);
+}
+
+int
+memory_open(int fd, int flags)
+{
+	char path[32];
+	int again;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = open(path, flags | O_CLOEXEC);
+	return again < 0 ? -errno : again;
+}
+
+int
+memory_next_data(int fd, uint64_t *from, uint64_t *to, uint64_t end)
+{
+	off_t data, hole;
+
+	if (*from >= end)
+		return 0;
+	data = lseek(fd, (off_t)*from, SEEK_DATA);
+	if (data < 0)
+		return errno == ENXIO ? 0 : -errno;
+	if ((uint64_t)data >= end)
+		return 0;
+	hole = lseek(fd, data, SEEK_HOLE);
+	if (hole < 0)
+		return -errno;
+	*from = (uint64_t)data;
+	/* The file may have become longer. */
+	*to = (uint64_t)hole < end ? (uint64_t)hole : end;
+	return 1;
+}
+
+/* Copy [at, end), all of it data. */
 static int
-copy_range(int to, int from, off_t at, off_t end)
+send_range(int to, int from, off_t at, off_t end)
 {
 	if (lseek(to, at, SEEK_SET) < 0)
 		return -errno;
@@ -60,27 +111,24 @@ copy_range(int to, int from, off_t at, off_t end)
 }
 
 int
-memory_copy(int to, int from, uint64_t size)
+memory_copy_range(int to, int from, uint64_t at, uint64_t end)
 {
-	off_t data = 0, hole;
+	uint64_t until = 0;
 	int rc;
 
-	while ((uint64_t)data < size) {
-		data = lseek(from, data, SEEK_DATA);
-		if (data < 0)
-			return errno == ENXIO ? 0 : -errno;
-		hole = lseek(from, data, SEEK_HOLE);
-		if (hole < 0)
-			return -errno;
-		/* The file may have become longer. */
-		if ((uint64_t)hole > size)
-			hole = (off_t)size;
-		rc = copy_range(to, from, data, hole);
+	while ((rc = memory_next_data(from, &at, &until, end)) > 0) {
+		rc = send_range(to, from, (off_t)at, (off_t)until);
 		if (rc < 0)
 			return rc;
-		data = hole;
+		at = until;
 	}
-	return 0;
+	return rc;
+}
+
+int
+memory_copy(int to, int from, uint64_t size)
+{
+	return memory_copy_range(to, from, 0, size);
 }
 
 int

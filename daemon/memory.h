@@ -28,12 +28,39 @@ int memory_create(const char *name, uint64_t size, const char **what)
     __attribute__((warn_unused_result));
 
 /*
+ * The same of huge pages of this many bytes each, of which size is a multiple.
+ * None of them is reserved. They are read by read(2) and written through a
+ * mapping alone. -ENODEV: the kernel has no pages of this size.
+ */
+int memory_create_huge(const char *name, uint64_t size, uint64_t page,
+    const char **what) __attribute__((warn_unused_result));
+
+/*
+ * Open the file that a descriptor is of once more, with flags as of open(2);
+ * an O_PATH descriptor does, too. Before Linux 6.7 sealed content is mapped
+ * by a descriptor for reading only. Returns a descriptor, the caller's, or a
+ * negative errno.
+ */
+int memory_open(int fd, int flags) __attribute__((warn_unused_result));
+
+/*
+ * Find the next range of a file, before end, that is no hole: bytes
+ * [*from, *to), searched from *from on. Returns 1; 0 if there is none left; or
+ * a negative errno. Moves the file's offset.
+ */
+int memory_next_data(int fd, uint64_t *from, uint64_t *to, uint64_t end)
+    __attribute__((warn_unused_result));
+
+/*
  * Copy the first size bytes of the file from to the same place in the memfd
  * to, which is fresh. What is a hole there is one here. The file's offset is
  * not used: others may have the same open file. Returns 0 or a negative errno:
  * -ESTALE if it became shorter meanwhile.
  */
 int memory_copy(int to, int from, uint64_t size)
+    __attribute__((warn_unused_result));
+/* The same of the bytes [at, end) alone. */
+int memory_copy_range(int to, int from, uint64_t at, uint64_t end)
     __attribute__((warn_unused_result));
 
 /*
