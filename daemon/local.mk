@@ -13,30 +13,38 @@ daemon_libshmemd_a_SOURCES = \
 
 sbin_PROGRAMS += vhost-shmemd
 vhost_shmemd_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS) $(LIBSECCOMP_CFLAGS) \
-	$(LIBCONFUSE_CFLAGS)
-# Also of tests: what is to be served, and where that is said.
+	$(LIBCONFUSE_CFLAGS) $(NETTLE_CFLAGS)
+# Also of tests: what is to be served, and where that is said; and what makes
+# regions of it.
 settings_sources = \
 	daemon/conf.c daemon/conf.h \
 	daemon/conf_text.c daemon/conf_text.h \
 	daemon/keys.c daemon/keys.h \
-	daemon/region.c daemon/region.h \
+	daemon/region_source.c daemon/region_source.h \
 	daemon/settings.c daemon/settings.h \
 	daemon/settings_check.c \
 	daemon/size.c daemon/size.h
+region_sources = \
+	daemon/children.c daemon/children.h \
+	daemon/reason.c daemon/reason.h \
+	daemon/region.c daemon/region.h daemon/region_watch.c \
+	daemon/region_file.c daemon/region_file.h \
+	daemon/region_fill.c daemon/region_fill.h
 vhost_shmemd_SOURCES = \
-	$(settings_sources) \
+	$(settings_sources) $(region_sources) \
 	daemon/gate.c daemon/gate.h \
 	daemon/kmsg.c daemon/kmsg.h \
 	daemon/listener.c daemon/listener.h \
 	daemon/main.c \
 	daemon/options.c daemon/options.h \
 	daemon/pace.c daemon/pace.h \
+	daemon/region_spec.c daemon/region_spec.h \
 	daemon/settings_print.c daemon/settings_print.h \
 	daemon/spawn.c daemon/spawn.h \
 	daemon/supervisor.c daemon/supervisor.h
 vhost_shmemd_LDADD = daemon/libshmemd.a sandbox/libsandbox.a \
 	$(LIBEVENT_LIBS) $(LIBSECCOMP_LIBS) $(LIBCAP_NG_LIBS) \
-	$(LIBCONFUSE_LIBS)
+	$(LIBCONFUSE_LIBS) $(NETTLE_LIBS)
 
 libexec_PROGRAMS += vhost-shmemd-worker
 vhost_shmemd_worker_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS)

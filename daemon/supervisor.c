@@ -20,7 +20,7 @@
 #include "log.h"
 #include "loop.h"
 #include "priv.h"
-#include "region.h"
+#include "region_spec.h"
 #include "sandbox.h"
 #include "spawn.h"
 #include "worker.h"

@@ -5,6 +5,7 @@ if HAVE_CMOCKA
 UNIT_TESTS = \
 	tests/unit/test_checked \
 	tests/unit/test_channel \
+	tests/unit/test_children \
 	tests/unit/test_conf \
 	tests/unit/test_dirty \
 	tests/unit/test_held \
@@ -23,6 +24,7 @@ UNIT_TESTS = \
 	tests/unit/test_pmem \
 	tests/unit/test_priv \
 	tests/unit/test_region \
+	tests/unit/test_region_spec \
 	tests/unit/test_session \
 	tests/unit/test_state \
 	tests/unit/test_virtq
@@ -50,6 +52,13 @@ tests_unit_test_channel_CFLAGS = $(unit_cflags)
 tests_unit_test_channel_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=sendmsg -Wl,--wrap=recvmsg
 tests_unit_test_channel_LDADD = $(unit_ldadd)
+
+tests_unit_test_children_CFLAGS = $(unit_cflags)
+tests_unit_test_children_SOURCES = tests/unit/test_children.c \
+	daemon/children.c daemon/children.h \
+	daemon/reason.c daemon/reason.h \
+	daemon/size.c daemon/size.h
+tests_unit_test_children_LDADD = daemon/libshmemd.a $(unit_ldadd)
 
 tests_unit_test_conf_CFLAGS = $(unit_cflags) $(LIBCONFUSE_CFLAGS)
 tests_unit_test_conf_SOURCES = tests/unit/test_conf.c $(settings_sources)
@@ -125,10 +134,23 @@ tests_unit_test_pmem_LDADD = $(unit_ldadd)
 tests_unit_test_priv_CFLAGS = $(unit_cflags)
 tests_unit_test_priv_LDADD = daemon/libshmemd.a $(unit_ldadd)
 
-tests_unit_test_region_CFLAGS = $(unit_cflags)
+tests_unit_test_region_CFLAGS = $(unit_cflags) $(NETTLE_CFLAGS)
 tests_unit_test_region_SOURCES = tests/unit/test_region.c \
-	daemon/region.c daemon/region.h
-tests_unit_test_region_LDADD = daemon/libshmemd.a $(unit_ldadd)
+	daemon/children.c daemon/children.h \
+	daemon/reason.c daemon/reason.h \
+	daemon/region.c daemon/region.h daemon/region_watch.c \
+	daemon/region_file.c daemon/region_file.h \
+	daemon/region_fill.c daemon/region_fill.h \
+	daemon/region_source.c daemon/region_source.h \
+	daemon/size.c daemon/size.h
+tests_unit_test_region_LDADD = daemon/libshmemd.a $(unit_ldadd) \
+	$(NETTLE_LIBS)
+
+tests_unit_test_region_spec_CFLAGS = $(unit_cflags)
+tests_unit_test_region_spec_SOURCES = tests/unit/test_region_spec.c \
+	daemon/region_source.c daemon/region_source.h \
+	daemon/region_spec.c daemon/region_spec.h
+tests_unit_test_region_spec_LDADD = daemon/libshmemd.a $(unit_ldadd)
 
 tests_unit_test_session_CFLAGS = $(unit_cflags)
 tests_unit_test_session_LDADD = $(unit_ldadd)
