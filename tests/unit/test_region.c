@@ -72,9 +72,25 @@ setup(void **state)
 	return 0;
 }
 
+/* The one that a child has been in; see enter_cgroup(). */
+static void
+leave_cgroup(void)
+{
+	static const char *const parents[] = { "/sys/fs/cgroup/memory",
+		"/sys/fs/cgroup" };
+	char cgroup[128];
+
+	for (unsigned i = 0; i < ARRAY_LEN(parents); i++) {
+		(void)snprintf(cgroup, sizeof(cgroup), "%s/unit-region-%d",
+		    parents[i], getpid());
+		(void)rmdir(cgroup);
+	}
+}
+
 static int
 teardown(void **state)
 {
+	leave_cgroup();
 	for (unsigned i = 0; i < MANY; i++)
 		if (made[i].fd != 99)
 			region_unmake(&made[i]);
@@ -656,26 +672,12 @@ of_more_memory_than_there_is(void)
 }
 
 static void
-leave_cgroup(void)
-{
-	static const char *const parents[] = { "/sys/fs/cgroup/memory",
-		"/sys/fs/cgroup" };
-
-	for (unsigned i = 0; i < ARRAY_LEN(parents); i++) {
-		(void)snprintf(cgroup, sizeof(cgroup), "%s/unit-region-%d",
-		    parents[i], getpid());
-		(void)rmdir(cgroup);
-	}
-}
-
-static void
 more_memory_than_the_host_has_is_refused(void **state)
 {
 	(void)state;
 	if (!root())
 		skip_as("not root");
 	in_child(of_more_memory_than_there_is);
-	leave_cgroup();
 }
 
 static void
@@ -685,7 +687,6 @@ a_cgroup_that_is_full_is_an_error_and_no_end(void **state)
 	if (!root())
 		skip_as("not root");
 	in_child(in_a_cgroup_of_too_little_memory);
-	leave_cgroup();
 }
 
 static unsigned long
