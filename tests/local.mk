@@ -26,8 +26,10 @@ AM_TESTS_ENVIRONMENT = \
 
 BATS_TESTS = \
 	tests/client.bats \
+	tests/completion.bats \
 	tests/conf.bats \
 	tests/confinement.bats \
+	tests/ctl.bats \
 	tests/dialects.bats \
 	tests/hostile.bats \
 	tests/inband.bats \
@@ -52,7 +54,8 @@ include tests/canary/local.mk
 GUEST_TESTS = tests/guest/harness.bats tests/guest/guest.bats \
 	tests/guest/rings.bats tests/guest/devices.bats \
 	tests/guest/memory.bats \
-	tests/guest/clients.bats tests/guest/uml.bats
+	tests/guest/clients.bats tests/guest/uml.bats \
+	tests/guest/ctl.bats
 
 if HAVE_BATS
 TESTS += $(BATS_TESTS)
@@ -68,7 +71,7 @@ check-short:
 # What reaches the most of the C library: its functions, and the system calls
 # that it makes for them in a confined worker.
 LIBC_TESTS = $(UNIT_TESTS) tests/client.bats tests/conf.bats \
-	tests/confinement.bats \
+	tests/confinement.bats tests/ctl.bats \
 	tests/map.bats tests/memory.bats tests/options.bats \
 	tests/protocol.bats tests/raw.bats
 check-libc:
@@ -85,7 +88,10 @@ tests_helpers_bad_worker_LDADD = daemon/libshmemd.a sandbox/libsandbox.a \
 	$(LIBSECCOMP_LIBS) $(LIBCAP_NG_LIBS)
 
 EXTRA_DIST += $(BATS_TESTS) tests/hostile tests/vuctl tests/helpers/common.bash \
-	tests/helpers/contain tests/helpers/crowd tests/helpers/under-systemd
+	tests/helpers/contain tests/helpers/control-server \
+	tests/helpers/crowd tests/helpers/odd-backend \
+	tests/helpers/status.json tests/helpers/under-systemd \
+	tests/helpers/zsh-offers
 
 check-guest: all
 	$(AM_TESTS_ENVIRONMENT) $(BATS) --tap \

@@ -22,6 +22,11 @@ VUCTL_TIMEOUT=${VUCTL_TIMEOUT:-5}
 export top_srcdir top_builddir SHMEMD SHMEMD_WORKER VUCTL_TIMEOUT
 
 setup() {
+    common_setup
+}
+
+# For files that have a setup of their own.
+common_setup() {
     socket=$BATS_TEST_TMPDIR/socket
     log=$BATS_TEST_TMPDIR/log
     daemon_pid=
