@@ -12,6 +12,9 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
+/* ms after which to look whether a device that was not ready is. */
+#define LOOK_AGAIN 20U
+
 static void
 leave(struct gate_waiter *w)
 {
@@ -50,10 +53,21 @@ next(struct gate *g, uint64_t place)
 }
 
 static void
-let_through(struct gate *g, int fd, const struct front_end *who, uint64_t now)
+let_through(struct gate *g, int fd, const struct front_end *who,
+    uint32_t device, uint64_t now)
 {
 	pace_served(&g->pace, who, now);
-	g->serve(g->ctx, fd, who);
+	g->serve(g->ctx, fd, who, device);
+}
+
+/* How long to wait, ms; 0: not. */
+static uint64_t
+wait_of(const struct gate *g, const struct front_end *who, uint32_t device,
+    uint64_t now, enum pace_reason *reason)
+{
+	uint64_t wait = pace_wait(&g->pace, who, now, reason);
+
+	return wait == 0 && !g->ready(g->ctx, device) ? LOOK_AGAIN : wait;
 }
 
 /* Let everybody through whose time has come, and set the timer for the
@@ -67,11 +81,11 @@ let_waiters_through(struct gate *g, uint64_t now)
 
 	while ((w = next(g, place)) != NULL) {
 		enum pace_reason reason;
-		uint64_t wait = pace_wait(&g->pace, &w->who, now, &reason);
+		uint64_t wait = wait_of(g, &w->who, w->device, now, &reason);
 
 		place = w->place;
 		if (wait == 0) {
-			let_through(g, w->fd, &w->who, now);
+			let_through(g, w->fd, &w->who, w->device, now);
 			leave(w);
 		} else if (wait < soonest) {
 			soonest = wait;
@@ -139,7 +153,11 @@ tell_held_back(struct gate *g, const struct front_end *who, uint64_t now,
 	enum log_level level =
 	    pace_tell(&g->pace, who, now, reason) ? LOG_WARN : LOG_DEBUG;
 
-	if (reason == PACE_CRASHES)
+	if (reason == PACE_NONE)
+		log_debug("front-end pid %d, uid %u: waits until its region "
+			  "has been erased",
+		    (int)who->pid, who->uid);
+	else if (reason == PACE_CRASHES)
 		log_line(level,
 		    "front-end pid %d, uid %u: its last %u workers crashed: "
 		    "held back for %llu s",
@@ -175,12 +193,13 @@ tell_same_uid(struct gate *g, const struct front_end *who)
 
 void
 gate_init(struct gate *g, struct event_base *base, uid_t worker_uid,
-    bool own_uid, gate_serve *serve, void *ctx)
+    bool own_uid, gate_serve *serve, gate_ready *ready, void *ctx)
 {
 	g->base = base;
 	g->worker_uid = worker_uid;
 	g->own_uid = own_uid;
 	g->serve = serve;
+	g->ready = ready;
 	g->ctx = ctx;
 	for (unsigned i = 0; i < GATE_WAITING_MAX; i++)
 		g->waiters[i].fd = -1;
@@ -188,38 +207,45 @@ gate_init(struct gate *g, struct event_base *base, uid_t worker_uid,
 }
 
 void
-gate_admit(struct gate *g, int fd)
+gate_who(int fd, struct front_end *who)
 {
-	AUTO_FD int owned = fd;
-	struct ucred peer = { .pid = 0, .uid = (uid_t)-1 };
+	struct ucred peer = { .pid = 0, .uid = (uid_t)-1, .gid = (gid_t)-1 };
 	socklen_t len = sizeof(peer);
-	enum pace_reason reason;
-	struct gate_waiter *w;
-	struct front_end who;
-	uint64_t wait, now = loop_now();
 
 	/* It does not fail: listener.c takes UNIX sockets only. */
 	(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
-	who.pid = peer.pid;
-	who.uid = peer.uid;
-	tell_same_uid(g, &who);
+	who->pid = peer.pid;
+	who->uid = peer.uid;
+	who->gid = peer.gid;
+}
+
+void
+gate_admit(struct gate *g, int fd, const struct front_end *who, uint32_t device)
+{
+	AUTO_FD int owned = fd;
+	enum pace_reason reason;
+	struct gate_waiter *w;
+	uint64_t wait, now = loop_now();
+
+	tell_same_uid(g, who);
 
 	/* Those before it first, so that it overtakes nobody: who waits then
 	 * still waits for another reason than this one's. */
 	let_waiters_through(g, now);
-	wait = pace_wait(&g->pace, &who, now, &reason);
+	wait = wait_of(g, who, device, now, &reason);
 	if (wait == 0) {
-		let_through(g, owned, &who, now);
+		let_through(g, owned, who, device, now);
 		return;
 	}
-	w = free_entry(g, &who);
+	w = free_entry(g, who);
 	if (w == NULL) {
-		tell_turned_away(g, &who, now);
+		tell_turned_away(g, who, now);
 		return;
 	}
-	tell_held_back(g, &who, now, wait, reason);
+	tell_held_back(g, who, now, wait, reason);
 	w->fd = fd_steal(&owned);
-	w->who = who;
+	w->who = *who;
+	w->device = device;
 	w->place = ++g->arrivals;
 	/* Without it that one's peer has hung up is only found by a worker. */
 	(void)event_assign(

@@ -19,13 +19,17 @@
 #define GATE_WAITING_USER 16U	/* of one user, */
 #define GATE_WAITING_PROCESS 8U /* of one process, if it is known */
 
-/* Called for each front-end whose time has come. fd stays the gate's, which
- * closes it afterwards. */
-typedef void gate_serve(void *ctx, int fd, const struct front_end *who);
+/* Called for each front-end whose time has come, with what gate_admit() was
+ * told of it. fd stays the gate's, which closes it afterwards. */
+typedef void gate_serve(
+    void *ctx, int fd, const struct front_end *who, uint32_t device);
+/* Whether this device can be served now. If not, its front-ends wait. */
+typedef bool gate_ready(void *ctx, uint32_t device);
 
 struct gate_waiter {
 	int fd; /* owned; -1: an unused entry */
 	struct front_end who;
+	uint32_t device;
 	uint64_t place; /* in the order of arrival, from 1 */
 	struct event hung_up;
 };
@@ -33,6 +37,7 @@ struct gate_waiter {
 struct gate {
 	struct event_base *base;
 	gate_serve *serve;
+	gate_ready *ready;
 	void *ctx;
 	uid_t worker_uid;
 	bool own_uid;
@@ -48,10 +53,15 @@ struct gate {
 /* worker_uid is the user of the workers, and own_uid says whether it is ours:
  * the log warns of the first front-end that is the same user. */
 void gate_init(struct gate *g, struct event_base *base, uid_t worker_uid,
-    bool own_uid, gate_serve *serve, void *ctx);
+    bool own_uid, gate_serve *serve, gate_ready *ready, void *ctx);
 
-/* A front-end has connected; takes fd. Calls serve now, later or never. */
-void gate_admit(struct gate *g, int fd);
+/* Who a front-end is, by SO_PEERCRED. */
+void gate_who(int fd, struct front_end *who);
+
+/* A front-end has connected to this device; takes fd. Calls serve now, later
+ * or never. */
+void gate_admit(
+    struct gate *g, int fd, const struct front_end *who, uint32_t device);
 
 /* The worker of this front-end has crashed. */
 void gate_crashed(struct gate *g, const struct front_end *who);

@@ -8,8 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -67,7 +65,8 @@ listener_check_path(const char *path)
 }
 
 int
-listener_open_path(struct listener *l, const char *path)
+listener_open_path(
+    struct listener *l, const char *path, mode_t mode, uid_t uid, gid_t gid)
 {
 	struct sockaddr_un address;
 	AUTO_FD int fd = -1;
@@ -96,7 +95,9 @@ listener_open_path(struct listener *l, const char *path)
 	(void)umask(mask);
 	if (rc < 0)
 		return rc;
-	if (listen(fd, SOMAXCONN) < 0 || lstat(path, &st) < 0) {
+	/* Nobody can connect before it listens. */
+	if (lchown(path, uid, gid) < 0 || chmod(path, mode) < 0 ||
+	    listen(fd, SOMAXCONN) < 0 || lstat(path, &st) < 0) {
 		rc = -errno;
 		(void)unlink(path);
 		return rc;
@@ -169,19 +170,6 @@ listener_connect(struct listener *l, const char *path)
 	l->connected = true;
 	l->fd = fd_steal(&fd);
 	return 0;
-}
-
-int
-listener_directory(const struct listener *l)
-{
-	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-	int fd;
-
-	if (l->path == NULL)
-		return -ENOENT;
-	(void)snprintf(path, sizeof(path), "%s", l->path);
-	fd = open(dirname(path), O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
 }
 
 int

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
+ * Builder and start only: the supervisor gets the descriptors.
+ *
  * Where front-ends come from: a socket made at a path, or inherited, to which
  * they connect; or one of theirs to which we do.
  */
@@ -25,9 +27,13 @@ struct listener {
  */
 int listener_check_path(const char *path) __attribute__((warn_unused_result));
 
-/* Listen at path, mode 0600, in place of a stale socket. Errors as above. */
-int listener_open_path(struct listener *l, const char *path)
-    __attribute__((warn_unused_result));
+/*
+ * Listen at path, in place of a stale socket. Whoever has not these owner,
+ * group and mode cannot connect at any moment; an id of -1 leaves it as it is.
+ * l keeps path. Errors as above.
+ */
+int listener_open_path(struct listener *l, const char *path, mode_t mode,
+    uid_t uid, gid_t gid) __attribute__((warn_unused_result));
 
 /*
  * Use the inherited descriptor fd, a UNIX stream socket, listening or
@@ -44,14 +50,6 @@ int listener_open_fd(struct listener *l, int fd)
  * errno.
  */
 int listener_connect(struct listener *l, const char *path)
-    __attribute__((warn_unused_result));
-
-/*
- * The directory where our socket is, for sandbox_enter_supervisor(). Returns a
- * descriptor, the caller's, or a negative errno: -ENOENT if the socket is not
- * ours.
- */
-int listener_directory(const struct listener *l)
     __attribute__((warn_unused_result));
 
 /*

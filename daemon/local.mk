@@ -13,7 +13,7 @@ daemon_libshmemd_a_SOURCES = \
 
 sbin_PROGRAMS += vhost-shmemd
 vhost_shmemd_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS) $(LIBSECCOMP_CFLAGS) \
-	$(LIBCONFUSE_CFLAGS) $(NETTLE_CFLAGS)
+	$(LIBCONFUSE_CFLAGS) $(JANSSON_CFLAGS) $(NETTLE_CFLAGS)
 # Also of tests: what is to be served, and where that is said; and what makes
 # regions of it.
 settings_sources = \
@@ -32,19 +32,26 @@ region_sources = \
 	daemon/region_fill.c daemon/region_fill.h
 vhost_shmemd_SOURCES = \
 	$(settings_sources) $(region_sources) \
+	daemon/admission.c daemon/admission.h \
+	daemon/builder.c daemon/builder.h \
+	daemon/control.c daemon/control.h \
+	daemon/crew.c daemon/crew.h \
+	daemon/flusher.c daemon/flusher.h \
 	daemon/gate.c daemon/gate.h \
 	daemon/kmsg.c daemon/kmsg.h \
 	daemon/listener.c daemon/listener.h \
 	daemon/main.c \
+	daemon/orders.c daemon/orders.h \
 	daemon/options.c daemon/options.h \
 	daemon/pace.c daemon/pace.h \
-	daemon/region_spec.c daemon/region_spec.h \
+	daemon/served.c daemon/served.h \
 	daemon/settings_print.c daemon/settings_print.h \
 	daemon/spawn.c daemon/spawn.h \
+	daemon/status.c daemon/status.h proto/names.c proto/names.h \
 	daemon/supervisor.c daemon/supervisor.h
 vhost_shmemd_LDADD = daemon/libshmemd.a sandbox/libsandbox.a \
 	$(LIBEVENT_LIBS) $(LIBSECCOMP_LIBS) $(LIBCAP_NG_LIBS) \
-	$(LIBCONFUSE_LIBS) $(NETTLE_LIBS)
+	$(LIBCONFUSE_LIBS) $(JANSSON_LIBS) $(NETTLE_LIBS)
 
 libexec_PROGRAMS += vhost-shmemd-worker
 vhost_shmemd_worker_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS)

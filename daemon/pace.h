@@ -32,6 +32,7 @@
 struct front_end {
 	pid_t pid; /* 0: not known */
 	uid_t uid;
+	gid_t gid; /* its first one */
 };
 
 #define PACE_BURST 128U	  /* connections of a user at once, */

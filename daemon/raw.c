@@ -6,6 +6,8 @@
 
 #include "session.h"
 
+#include <string.h>
+
 static uint32_t
 raw_serve(
     struct vus_session *session, unsigned ring, const struct vus_chain *chain)
@@ -21,3 +23,12 @@ const struct vus_device_type raw_type = {
 	.num_queues = 1,
 	.serve = raw_serve,
 };
+
+void
+raw_configure(struct vus_device_type *type, struct vus_device *device,
+    unsigned queues, const unsigned char *config, unsigned config_size)
+{
+	type->num_queues = queues;
+	type->config_size = config_size;
+	memcpy(device->config, config, config_size);
+}

@@ -104,9 +104,9 @@ int region_watch(int watch_fd, struct region_made *made)
 void region_unwatch(int watch_fd, struct region_made *made);
 
 /* Read what has happened, and check each region that it is about. Returns
- * whether made[].changed of any has got a bit. */
+ * whether made[]->changed of any has got a bit. */
 bool region_watch_ready(int watch_fd,
-    const struct region_settings *const *specs, struct region_made *made,
+    const struct region_settings *const *specs, struct region_made *const *made,
     unsigned n);
 
 /* Compare a file with what it was. What is new goes to the log, once, and to

@@ -92,13 +92,13 @@ region_check(struct region_made *made, const struct region_settings *spec)
 
 static bool
 check_watched(int watch, const struct region_settings *const *specs,
-    struct region_made *made, unsigned n)
+    struct region_made *const *made, unsigned n)
 {
 	bool news = false;
 
 	/* Two regions for reading may be of one file. */
 	for (unsigned i = 0; i < n; i++) {
-		if (made[i].watch == watch && region_check(&made[i], specs[i]))
+		if (made[i]->watch == watch && region_check(made[i], specs[i]))
 			news = true;
 	}
 	return news;
@@ -106,7 +106,7 @@ check_watched(int watch, const struct region_settings *const *specs,
 
 bool
 region_watch_ready(int watch_fd, const struct region_settings *const *specs,
-    struct region_made *made, unsigned n)
+    struct region_made *const *made, unsigned n)
 {
 	/* Files that are watched have no names in their events. */
 	struct inotify_event events[64];
@@ -123,7 +123,7 @@ region_watch_ready(int watch_fd, const struct region_settings *const *specs,
 				continue;
 			last = events[i].wd;
 			for (unsigned k = 0; overflow && k < n; k++)
-				if (region_check(&made[k], specs[k]))
+				if (region_check(made[k], specs[k]))
 					news = true;
 			if (check_watched(last, specs, made, n))
 				news = true;

@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * The supervisor; see supervisor.h.
+ * The supervisor; see supervisor.h. Its life:
  *
- * A worker is started before its front-end comes, so that nobody waits for
- * exec and sandbox: one spare is kept ready, and the first spare that reports
- * to be confined opens the door, the listening socket. In every state a
- * worker that ends is reaped, logged and, if needed, replaced; a worker that
- * ends before it serves is replaced after a pause that doubles.
+ *   fork spawner and builder -> enter its own sandbox -> start a spare -> when
+ *   that is confined, order a BUILD -> what the builder has made is served ->
+ *   connections come and go -> the end
+ *
+ * SIGHUP and vhost-shmemctl order another BUILD.
  */
 #include "config.h"
 
 #include "supervisor.h"
 
+#include "admission.h"
+#include "builder.h"
+#include "crew.h"
 #include "fd.h"
 #include "gate.h"
-#include "kmsg.h"
-#include "layers.h"
-#include "listener.h"
 #include "log.h"
 #include "loop.h"
+#include "orders.h"
 #include "priv.h"
-#include "region_spec.h"
 #include "sandbox.h"
+#include "served.h"
 #include "spawn.h"
-#include "worker.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -32,22 +32,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
+#include <unistd.h>
 
-/* Messages of one worker that are read before others get their turn. */
-#define MESSAGES_MAX 32U
-/* So often that many are read of a worker that has ended: a socket's buffer
- * holds about 100. */
-#define LAST_WORDS 8U
-/* Lines above debug that a worker may log per second. */
-#define LINES_MAX 20U
-
-/* How long the first worker may take to be confined, in seconds; and, before,
- * to copy regions, at a rate that a host has even when it is busy. */
+/* How long the first worker may take to be confined. */
 #define FIRST_READY 10
-#define BYTES_PER_SECOND (UINT64_C(64) << 20)
 /* At the end: how long front-ends get to hang up by themselves, for QEMU may
  * abort of a connection that is closed under it. */
 static const struct timeval grace = { .tv_sec = 1 };
@@ -61,67 +52,25 @@ static const struct timeval between_tries = { .tv_usec = 250000 };
 #define PAUSE_FIRST 1
 #define PAUSE_MOST 32
 
-#define OPTIONS_REGIONS_MAX 256U
-
-/* The one device that is served. */
-struct options {
-	const char *socket_path; /* or NULL */
-	int fd;			 /* --fd, or -1 */
-	const char *connect;	 /* or NULL */
-	const struct profile *profile;
-	enum device_id device;
-	unsigned nregions;
-	struct region_spec regions[OPTIONS_REGIONS_MAX];
-	uint64_t virtio_without;
-	bool once;
-	unsigned message_timeout;
-	bool strict;
-	bool change_ids;
-	uid_t uid;
-	gid_t gid;
-	const char *user;
-	const char *worker;
-};
-
-enum worker_state {
-	WORKER_FREE,	 /* an unused entry */
-	WORKER_STARTING, /* not yet ready, no connection */
-	WORKER_SPARE,	 /* ready, no connection */
-	WORKER_SERVING	 /* has a front-end's connection */
-};
-
-struct worker_entry {
-	enum worker_state state;
-	pid_t pid;
-	int chan; /* owned; -1 after the worker has closed its end */
-	struct event event;
-	bool ready;
-	unsigned conn;		    /* number of its connection, from 1 */
-	struct front_end front_end; /* whose connection it is */
-	time_t second;		    /* of the lines counted */
-	unsigned lines;		    /* logged in that second */
-	unsigned swallowed;	    /* lines beyond LINES_MAX since */
-};
-
 struct supervisor {
-	const struct options *options;
+	const struct settings *settings;
 	struct event_base *base;
-	struct region regions[OPTIONS_REGIONS_MAX];
-	struct listener listener;
-	int program; /* owned: the worker's file, until the spawner has it */
-	struct spawner spawner;
-	bool open; /* the listener is there */
-	bool ending;
-	bool broken; /* the spawner is gone */
-	int status;  /* exit status */
-	int pause;   /* seconds before the next start of a spare; 0: none */
-	unsigned conns;
-	unsigned tries; /* of --connect */
-	struct event accept_event, retry_event, deadline_event;
-	struct event term_event, int_event, child_event;
+	struct crew crew;
+	struct builder builder;
+	struct served served;
 	struct gate gate;
-	struct kmsg kmsg;
-	struct worker_entry workers[WORKERS_MAX];
+	struct orders orders;
+	int program;   /* owned: the worker's file, until the spawner has it */
+	bool ordered;  /* the first BUILD */
+	bool building; /* a BUILD is going on */
+	bool build_again; /* and another is wanted */
+	bool ending;
+	bool broken;	/* the spawner is gone */
+	int status;	/* exit status */
+	uid_t owner;	/* of regions: who has started us */
+	unsigned tries; /* of --connect */
+	struct event builder_event, retry_event, dial_event, deadline_event;
+	struct event term_event, int_event, child_event, hup_event;
 };
 
 static void
@@ -131,278 +80,72 @@ finish(struct supervisor *sv, int status)
 	(void)event_base_loopbreak(sv->base);
 }
 
+/* A device whose only front-end has been: --once, or a connection that was
+ * given or made at start. */
+static bool
+is_done(const struct device *d)
+{
+	return (d->info.once != 0 || d->connected) && d->served != 0;
+}
+
 /* A front-end may still be wanted: we go on after the present ones. */
 static bool
 expects_more(const struct supervisor *sv)
 {
 	if (sv->ending || sv->broken)
 		return false;
-	if (sv->options->once || (sv->open && sv->listener.connected))
-		return sv->conns == 0;
-	return true;
-}
-
-/* When to give up on the first worker, seconds. */
-static time_t
-first_ready(const struct supervisor *sv)
-{
-	uint64_t bytes = 0;
-
-	for (unsigned i = 0; i < sv->options->nregions; i++)
-		if (sv->options->regions[i].access == MEMORY_COPY)
-			bytes += sv->options->regions[i].size;
-	return (time_t)(FIRST_READY + bytes / BYTES_PER_SECOND);
-}
-
-static unsigned
-count(const struct supervisor *sv, enum worker_state state)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < WORKERS_MAX; i++)
-		n += sv->workers[i].state == state;
-	return n;
+	if (sv->served.generation == 0)
+		return true;
+	for (const struct device *d = sv->served.devices; d != NULL;
+	     d = d->next)
+		if (!d->retired && !is_done(d))
+			return true;
+	/* A configuration file may get devices again. */
+	return sv->settings->config != NULL;
 }
 
 /* Nobody can connect any more. */
 static void
-close_door(struct supervisor *sv)
+close_doors(struct supervisor *sv)
 {
-	int rc = listener_close(&sv->listener);
+	struct priv_msg msg = { .u.door.device = PRIV_ALL };
 
-	/* The supervisor has no privilege over directories of others. */
-	if (rc < 0)
-		log_warn(
-		    "%s stays: %s", sv->options->socket_path, strerror(-rc));
+	for (struct device *d = sv->served.devices; d != NULL; d = d->next)
+		served_close_door(&sv->served, d);
+	(void)!builder_order(&sv->builder, PRIV_CLOSE, &msg, -1);
 }
 
-static struct worker_entry *
-find(struct supervisor *sv, enum worker_state state)
-{
-	for (unsigned i = 0; i < WORKERS_MAX; i++)
-		if (sv->workers[i].state == state)
-			return &sv->workers[i];
-	return NULL;
-}
-
-/* "conn 3" or "spare", for the log. */
-static const char *
-who(const struct worker_entry *w)
-{
-	static char text[32];
-
-	if (w->conn == 0)
-		return "spare";
-	(void)snprintf(text, sizeof(text), "conn %u", w->conn);
-	return text;
-}
-
-/* --- messages of workers ------------------------------------------------- */
-
+/* Nobody can connect to this device any more. */
 static void
-report_swallowed(struct worker_entry *w)
+close_door(struct supervisor *sv, struct device *device)
 {
-	if (w->swallowed != 0)
-		log_warn("%s: %u more lines", who(w), w->swallowed);
-	w->swallowed = 0;
+	struct priv_msg msg = { .u.door.device = device->info.id };
+
+	served_close_door(&sv->served, device);
+	(void)!builder_order(&sv->builder, PRIV_CLOSE, &msg, -1);
 }
 
-static void
-on_log(struct worker_entry *w, struct priv_log *line)
-{
-	enum log_level level =
-	    line->level < LOG_LEVELS ? (enum log_level)line->level : LOG_WARN;
-	struct timespec now;
-
-	if (level > log_get_level())
-		return;
-	line->text[sizeof(line->text) - 1] = '\0';
-	log_escape(line->text);
-	/* What a guest can cause is limited; whoever asks for debug lines
-	 * wants all of those. */
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	if (now.tv_sec != w->second) {
-		w->second = now.tv_sec;
-		w->lines = 0;
-		report_swallowed(w);
-	}
-	if (level < LOG_DEBUG && w->lines++ >= LINES_MAX) {
-		w->swallowed++;
-		return;
-	}
-	log_line(level, "%s: %s", who(w), line->text);
-}
-
-/* Close our end: the worker is no more listened to. */
-static void
-hang_up(struct worker_entry *w)
-{
-	if (w->chan < 0)
-		return;
-	(void)event_del(&w->event);
-	fd_closep(&w->chan);
-}
-
-static void open_door(struct supervisor *sv);
-
-/* Put into text, of size bytes, which layers of its sandbox a worker has. */
-static void
-name_layers(uint32_t missing, char *text, size_t size)
-{
-	size_t len = 0;
-
-	(void)snprintf(text, size, "all layers");
-	for (unsigned i = 0; i < LAYERS; i++)
-		if ((missing & (1U << i)) != 0 && len < size)
-			len += (size_t)snprintf(text + len, size - len, "%s%s",
-			    len == 0 ? "without: " : ", ",
-			    sandbox_layer_name((enum sandbox_layer)i));
-}
-
-static void
-on_ready(struct supervisor *sv, struct worker_entry *w,
-    const struct priv_ready *ready)
-{
-	char missing[160];
-
-	w->ready = true;
-	if (w->conn != 0)
-		sv->pause = 0;
-	if (w->state == WORKER_STARTING)
-		w->state = WORKER_SPARE;
-	name_layers(ready->missing, missing, sizeof(missing));
-	log_info("worker %d: confined as %s, no capabilities, seccomp filter "
-		 "loaded (%u rules), %s",
-	    (int)w->pid, sv->options->user, ready->rules, missing);
-	if (!sv->open && !sv->ending)
-		open_door(sv);
-}
-
-static void
-worker_ready(evutil_socket_t chan, short what, void *arg)
-{
-	struct supervisor *sv = arg;
-	struct worker_entry *w = NULL;
-
-	(void)what;
-	for (unsigned i = 0; i < WORKERS_MAX; i++)
-		if (sv->workers[i].state != WORKER_FREE &&
-		    sv->workers[i].chan == chan)
-			w = &sv->workers[i];
-	for (unsigned i = 0; w != NULL && i < MESSAGES_MAX; i++) {
-		struct priv_msg msg;
-		int none[PRIV_REGIONS_MAX];
-		int rc = priv_recv(chan, PRIV_TO_SUPERVISOR, false, &msg, none);
-
-		if (rc == -EAGAIN)
-			return;
-		if (rc == 1 && msg.type == PRIV_LOG) {
-			on_log(w, &msg.u.log);
-			continue;
-		}
-		if (rc == 1 && msg.type == PRIV_READY && !w->ready) {
-			on_ready(sv, w, &msg.u.ready);
-			continue;
-		}
-		if (rc <= 0 && rc != -EBADMSG) {
-			hang_up(w); /* it is ending; SIGCHLD says how */
-			return;
-		}
-		log_error(
-		    "%s: ended: its worker sent a malformed message", who(w));
-		hang_up(w);
-		(void)kill(w->pid, SIGKILL);
-		return;
-	}
-}
-
-/* --- starting workers ---------------------------------------------------- */
-
-static int
-send_setup(const struct supervisor *sv, int chan)
-{
-	const struct options *o = sv->options;
-	struct priv_msg msg = { 0 };
-	unsigned n;
-	int rc;
-
-	msg.u.setup.change_ids = o->change_ids;
-	msg.u.setup.strict = o->strict;
-	msg.u.setup.uid = o->uid;
-	msg.u.setup.gid = o->gid;
-	msg.u.setup.log_level = (uint32_t)log_get_level();
-	msg.u.setup.profile = profile_index(o->profile);
-	msg.u.setup.device = (uint32_t)o->device;
-	msg.u.setup.virtio_without = o->virtio_without;
-	msg.u.setup.message_timeout = o->message_timeout;
-	msg.u.setup.nregions = o->nregions;
-	rc = priv_send(chan, PRIV_SETUP, &msg, NULL, 0);
-	for (unsigned i = 0; i < o->nregions && rc == 0; i += n) {
-		int fds[PRIV_REGIONS_MAX];
-
-		memset(&msg, 0, sizeof(msg));
-		for (n = 0; n < PRIV_REGIONS_MAX && i + n < o->nregions; n++) {
-			const struct region *region = &sv->regions[i + n];
-			struct priv_region *r = &msg.u.regions.region[n];
-
-			r->shmid = region->spec.shmid;
-			r->size = region->spec.size;
-			r->access = (uint32_t)region->spec.access;
-			fds[n] = region->fd;
-		}
-		msg.u.regions.n = n;
-		rc = priv_send(chan, PRIV_REGIONS, &msg, fds, n);
-	}
-	return rc;
-}
-
-/* Start a worker into a free entry. Returns it or NULL, and logs why. */
-static struct worker_entry *
-start_worker(struct supervisor *sv)
-{
-	struct worker_entry *w = find(sv, WORKER_FREE);
-	int rc;
-
-	if (w == NULL)
-		return NULL;
-	memset(w, 0, sizeof(*w));
-	w->pid = spawn_worker(&sv->spawner, &w->chan);
-	if (w->pid < 0) {
-		log_error("no worker can be started: %s", strerror(-w->pid));
-		return NULL;
-	}
-	w->state = WORKER_STARTING;
-	(void)event_assign(&w->event, sv->base, w->chan, EV_READ | EV_PERSIST,
-	    worker_ready, sv);
-	rc = send_setup(sv, w->chan);
-	if (rc == 0 && event_add(&w->event, NULL) < 0)
-		rc = -ENOMEM;
-	if (rc < 0) {
-		log_error("%s: set-up not sent: %s", who(w), strerror(-rc));
-		(void)kill(w->pid, SIGKILL);
-	}
-	return w;
-}
+/* --- spares -------------------------------------------------------------- */
 
 /* Whether a worker should be started for the next front-end. */
 static bool
 spare_missing(const struct supervisor *sv)
 {
-	return expects_more(sv) && count(sv, WORKER_SPARE) == 0 &&
-	       count(sv, WORKER_STARTING) == 0;
+	return expects_more(sv) && crew_count(&sv->crew, WORKER_SPARE) == 0 &&
+	       crew_count(&sv->crew, WORKER_STARTING) == 0;
 }
 
 /* See to it that a worker is ready for the next front-end. */
 static void
 spare_wanted(struct supervisor *sv)
 {
-	struct timeval pause = { .tv_sec = sv->pause };
+	struct timeval pause = { .tv_sec = sv->crew.pause };
 
 	if (!spare_missing(sv))
 		return;
-	if (sv->pause == 0 && start_worker(sv) != NULL)
+	if (sv->crew.pause == 0 && crew_start_spare(&sv->crew) != NULL)
 		return;
-	if (sv->pause == 0)
+	if (sv->crew.pause == 0)
 		pause = rest;
 	if (!event_pending(&sv->retry_event, EV_TIMEOUT, NULL))
 		(void)event_add(&sv->retry_event, &pause);
@@ -418,257 +161,433 @@ retry_ready(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (sv->ending)
 		return;
-	if (spare_missing(sv) && start_worker(sv) == NULL)
+	if (spare_missing(sv) && crew_start_spare(&sv->crew) == NULL)
 		(void)event_add(&sv->retry_event, &rest);
-	if (sv->open && sv->listener.fd >= 0)
-		(void)event_add(&sv->accept_event, NULL);
-	if (!sv->open && sv->tries != 0)
-		open_door(sv);
+	for (struct device *d = sv->served.devices; d != NULL; d = d->next)
+		if (d->door >= 0)
+			(void)event_add(&d->door_ready, NULL);
 }
 
 /* --- front-ends ---------------------------------------------------------- */
 
-/* Hand a front-end's connection, which stays the caller's, to a worker. */
-static bool
-hand_over(struct supervisor *sv, int fd, const struct front_end *front_end)
+static void
+refuse(struct supervisor *sv, struct device *d, const struct front_end *who,
+    const char *why)
 {
-	struct worker_entry *w = find(sv, WORKER_SPARE);
 	struct priv_msg msg = { 0 };
-	int rc;
+	uint64_t second = loop_now() / 1000;
 
-	/* One that is starting takes the connection when it is confined. */
-	if (w == NULL)
-		w = find(sv, WORKER_STARTING);
-	if (w == NULL)
-		w = start_worker(sv);
-	if (w == NULL) {
-		log_error("a front-end was turned away: no worker for it");
-		return false;
+	d->refused++;
+	if (second == d->refused_second) {
+		d->refused_untold++;
+		return;
 	}
-	rc = priv_send(w->chan, PRIV_CONNECT, &msg, &fd, 1);
-	if (rc < 0) {
-		log_error("%s: connection not handed over: %s", who(w),
-		    strerror(-rc));
-		(void)kill(w->pid, SIGKILL);
-		return false;
-	}
-	w->state = WORKER_SERVING;
-	w->conn = ++sv->conns;
-	w->front_end = *front_end;
-	if (w->ready)
-		sv->pause = 0;
-	log_info("%s: front-end connected: pid %d, uid %u; worker %d", who(w),
-	    (int)front_end->pid, front_end->uid, (int)w->pid);
-	return true;
+	d->refused_second = second;
+	msg.u.refused.pid = who->pid;
+	msg.u.refused.uid = who->uid;
+	msg.u.refused.others = d->refused_untold;
+	d->refused_untold = 0;
+	memcpy(
+	    msg.u.refused.device, d->info.name, sizeof(msg.u.refused.device));
+	(void)snprintf(msg.u.refused.why, sizeof(msg.u.refused.why), "%s", why);
+	if (builder_order(&sv->builder, PRIV_REFUSED, &msg, -1) < 0)
+		log_warn("device %s: a front-end was refused: pid %d, uid %u: "
+			 "%s",
+		    d->info.name, (int)who->pid, who->uid, why);
 }
 
 /* A front-end has come through the gate. */
 static void
-serve(void *ctx, int fd, const struct front_end *front_end)
+serve(void *ctx, int fd, const struct front_end *who, uint32_t device)
 {
 	struct supervisor *sv = ctx;
+	struct device *d = served_device(&sv->served, device);
+	struct worker_entry *w;
+	const char *why;
 
-	(void)hand_over(sv, fd, front_end);
-	if (!sv->listener.connected && !expects_more(sv)) {
-		(void)event_del(&sv->accept_event);
-		close_door(sv);
+	/* It waited, and its device has gone meanwhile. */
+	if (d == NULL)
+		return;
+	why = admission_room(&sv->crew, d);
+	if (why != NULL) {
+		refuse(sv, d, who, why);
+		return;
 	}
+	w = crew_hand_over(&sv->crew, d, fd, who);
+	if (w != NULL && sv->settings->config != NULL)
+		log_info("conn %u: front-end connected: device %s, pid %d, uid "
+			 "%u; worker %d",
+		    w->conn, d->info.name, (int)who->pid, who->uid,
+		    (int)w->pid);
+	else if (w != NULL)
+		log_info("conn %u: front-end connected: pid %d, uid %u; "
+			 "worker %d",
+		    w->conn, (int)who->pid, who->uid, (int)w->pid);
+	if (d->info.once != 0 && d->door >= 0 && is_done(d))
+		close_door(sv, d);
 	spare_wanted(sv);
 }
 
+static bool
+can_serve(void *ctx, uint32_t device)
+{
+	struct supervisor *sv = ctx;
+	const struct device *d = served_device(&sv->served, device);
+
+	return d == NULL || admission_ready(d);
+}
+
+/* A front-end is at the door of a device; takes fd. */
 static void
-accept_ready(evutil_socket_t listening, short what, void *arg)
+let_in(struct supervisor *sv, struct device *d, int fd)
+{
+	AUTO_FD int owned = fd;
+	struct front_end who;
+	const char *why;
+
+	gate_who(fd, &who);
+	why = admission_of(d, fd, &who, sv->owner);
+	if (why != NULL)
+		refuse(sv, d, &who, why);
+	else
+		gate_admit(&sv->gate, fd_steal(&owned), &who, d->info.id);
+}
+
+static void
+door_ready(evutil_socket_t listening, short what, void *arg)
 {
 	struct supervisor *sv = arg;
+	struct device *d = sv->served.devices;
 	AUTO_FD int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
 
 	(void)what;
 	if (fd < 0) {
-		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
-		    errno == ENOBUFS) {
-			log_error("accept: %s", strerror(errno));
-			(void)event_del(&sv->accept_event);
-			(void)event_add(&sv->retry_event, &rest);
-		}
+		if (errno != EMFILE && errno != ENFILE && errno != ENOMEM &&
+		    errno != ENOBUFS)
+			return;
+		log_error("accept: %s", strerror(errno));
+		for (; d != NULL; d = d->next)
+			if (d->door >= 0)
+				(void)event_del(&d->door_ready);
+		(void)event_add(&sv->retry_event, &rest);
 		return;
 	}
-	gate_admit(&sv->gate, fd_steal(&fd));
+	while (d != NULL && d->door != listening)
+		d = d->next;
+	if (d != NULL)
+		let_in(sv, d, fd_steal(&fd));
 }
 
-/* --connect: 0 if we are connected, 1 if it will be tried again, or a negative
- * errno. */
-static int
-try_to_connect(struct supervisor *sv)
-{
-	int rc = listener_connect(&sv->listener, sv->options->connect);
+/* --- what is served ------------------------------------------------------ */
 
-	if ((rc != -ENOENT && rc != -ECONNREFUSED && rc != -EAGAIN) ||
-	    ++sv->tries == TRIES_MAX)
-		return rc;
-	if (sv->tries == 1)
-		log_info("waiting for a front-end to listen on %s",
-		    sv->options->connect);
-	(void)event_add(&sv->retry_event, &between_tries);
-	return 1;
-}
-
-/* Make or find the socket. As try_to_connect(). */
-static int
-find_door(struct supervisor *sv)
-{
-	const struct options *o = sv->options;
-	int rc;
-
-	if (o->fd >= 0)
-		return 0;
-	if (o->connect != NULL) {
-		rc = try_to_connect(sv);
-		if (rc < 0)
-			log_error(
-			    "--connect=%s: %s", o->connect, strerror(-rc));
-		return rc;
-	}
-	rc = listener_open_path(&sv->listener, o->socket_path);
-	if (rc < 0)
-		log_error(
-		    "--socket-path=%s: %s", o->socket_path, strerror(-rc));
-	else
-		log_info("listening on %s", o->socket_path);
-	return rc;
-}
-
-/* All that takes privileges has been done. */
-static bool
-confine(const struct supervisor *sv)
-{
-	/* Where its socket goes at the end. */
-	AUTO_FD int dir = listener_directory(&sv->listener);
-	const char *stage;
-	int rc = sandbox_enter_supervisor(dir < 0 ? -1 : dir, &stage);
-
-	if (rc < 0)
-		log_error(
-		    "the supervisor's sandbox: %s: %s", stage, strerror(-rc));
-	return rc == 0;
-}
-
-/* The first worker is confined: let front-ends in. */
 static void
-open_door(struct supervisor *sv)
+on_opened(void *ctx, struct device *d)
 {
-	int rc = find_door(sv);
+	struct supervisor *sv = ctx;
 
-	if (rc == 0 && !confine(sv))
-		rc = -EPERM;
+	if (d->connected) {
+		int fd = fd_steal(&d->door);
 
-	(void)event_del(&sv->deadline_event);
-	if (rc < 0)
-		finish(sv, EXIT_FAILURE);
-	if (rc != 0)
-		return;
-	sv->open = true;
-	if (sv->listener.connected) {
-		gate_admit(&sv->gate, fd_steal(&sv->listener.fd));
-		if (sv->conns == 0)
+		let_in(sv, d, fd);
+		if (d->served == 0 && d->refused != 0)
 			finish(sv, EXIT_FAILURE);
 		return;
 	}
-	(void)event_assign(&sv->accept_event, sv->base, sv->listener.fd,
-	    EV_READ | EV_PERSIST, accept_ready, sv);
-	(void)event_add(&sv->accept_event, NULL);
-}
-
-/* --- the end of workers -------------------------------------------------- */
-
-/* What a signal that ends a worker tells an operator. */
-static const char *
-signal_meaning(int signo)
-{
-	switch (signo) {
-	case SIGSYS:
-		return ": it made a system call that its seccomp filter "
-		       "forbids";
-	case SIGBUS:
-		return ": the front-end took memory away that it had shared";
-	case SIGSEGV:
-	case SIGILL:
-	case SIGABRT:
-	case SIGFPE:
-		return ": a bug, please report it";
-	default:
-		return "";
-	}
+	(void)event_assign(&d->door_ready, sv->base, d->door,
+	    EV_READ | EV_PERSIST, door_ready, sv);
+	(void)event_add(&d->door_ready, NULL);
 }
 
 static void
-log_end(const struct supervisor *sv, const struct worker_entry *w, int status)
+on_closing(void *ctx, struct device *d)
 {
-	if (WIFSIGNALED(status)) {
-		if (sv->ending && WTERMSIG(status) == SIGKILL) {
-			if (w->conn != 0)
-				log_warn("%s: closed: its front-end was still "
-					 "there",
-				    who(w));
-		} else {
-			log_error("%s: worker %d killed by %s%s", who(w),
-			    (int)w->pid, log_signal(WTERMSIG(status)),
-			    signal_meaning(WTERMSIG(status)));
-		}
+	(void)ctx;
+	(void)event_del(&d->door_ready);
+}
+
+/* The flusher of a region has something to say: its disk has failed; or it
+ * has ended, which is as bad. */
+static void
+flusher_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct region *r = arg;
+	struct priv_msg msg;
+	int none[PRIV_REGIONS_MAX];
+	int rc = priv_recv(fd, PRIV_FROM_FLUSHER, false, &msg, none);
+
+	(void)what;
+	if (rc == -EAGAIN)
+		return;
+	if (rc == 1) {
+		r->failed = msg.u.about_region.rc;
 		return;
 	}
-	switch (WEXITSTATUS(status)) {
-	case WORKER_EXIT_DONE:
-		if (w->conn != 0)
-			log_info("%s: front-end left", who(w));
-		break;
-	case WORKER_EXIT_BROKEN: /* the worker has said why */
-		break;
-	default:
-		log_error("%s: worker %d failed with status %d", who(w),
-		    (int)w->pid, WEXITSTATUS(status));
+	(void)event_del(&r->flusher_ready);
+	if (r->failed == 0) {
+		r->failed = -EIO;
+		log_error("region %s: its flusher has ended: no FLUSH "
+			  "succeeds any more; start " PACKAGE_NAME " again",
+		    r->info.name);
 	}
 }
 
-/* Neither left by its front-end nor fed up with it. */
-static bool
-has_crashed(int status)
+static void
+on_added(void *ctx, struct region *r)
 {
-	return !WIFEXITED(status) ||
-	       (WEXITSTATUS(status) != WORKER_EXIT_DONE &&
-		   WEXITSTATUS(status) != WORKER_EXIT_BROKEN);
+	struct supervisor *sv = ctx;
+
+	if (r->flusher < 0)
+		return;
+	(void)event_assign(&r->flusher_ready, sv->base, r->flusher,
+	    EV_READ | EV_PERSIST, flusher_ready, r);
+	(void)event_add(&r->flusher_ready, NULL);
 }
 
 static void
-worker_ended(struct supervisor *sv, struct worker_entry *w, int status)
+on_removing(void *ctx, struct region *r)
 {
-	bool well =
-	    WIFEXITED(status) && WEXITSTATUS(status) == WORKER_EXIT_DONE;
+	struct supervisor *sv = ctx;
+	struct priv_msg msg = { .u.about_region.id = r->info.id };
 
-	/* What it has said is still in the channel, up to what that holds.
-	 * Not for ever: it may have given its end away. */
-	for (unsigned i = 0; i < LAST_WORDS && w->chan >= 0; i++)
-		worker_ready(w->chan, EV_READ, sv);
-	report_swallowed(w);
-	log_end(sv, w, status);
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-		kmsg_explain(&sv->kmsg, who(w), w->pid);
-	if (w->conn != 0 && has_crashed(status))
-		gate_crashed(&sv->gate, &w->front_end);
-	hang_up(w);
-	w->state = WORKER_FREE;
+	if (r->flusher >= 0)
+		(void)event_del(&r->flusher_ready);
+	(void)!builder_order(&sv->builder, PRIV_FORGET, &msg, -1);
+}
 
-	if (!sv->open && !sv->ending) {
+static void
+on_control(void *ctx, int door, gid_t gid)
+{
+	struct supervisor *sv = ctx;
+
+	control_open(&sv->orders.control, door, gid);
+}
+
+static const struct served_ops served_ops = {
+	.opened = on_opened,
+	.closing = on_closing,
+	.added = on_added,
+	.removing = on_removing,
+	.control = on_control,
+};
+
+/* Erase what nobody has any more, before somebody else gets it. */
+static void
+erase_released(struct supervisor *sv, const struct device *d)
+{
+	for (unsigned i = 0; i < d->nshm; i++) {
+		struct region *r = d->shm[i].region;
+		struct priv_msg msg = { 0 };
+
+		/* The connection that ends is still counted. */
+		if (r->info.release == RELEASE_KEEP || r->retired ||
+		    r->connections != 1)
+			continue;
+		msg.u.about_region.id = r->info.id;
+		msg.u.about_region.size = r->info.size;
+		msg.u.about_region.release = r->info.release;
+		r->erasing = true;
+		if (builder_order(&sv->builder, PRIV_ERASE, &msg, r->fd) < 0)
+			log_error("region %s: cannot be erased, and is not "
+				  "given to anybody any more",
+			    r->info.name);
+		else
+			log_debug("region %s: is erased", r->info.name);
+	}
+}
+
+/* --- the builder --------------------------------------------------------- */
+
+static int
+order_build(struct supervisor *sv)
+{
+	struct priv_msg msg = { 0 };
+	int rc = builder_order(&sv->builder, PRIV_BUILD, &msg, -1);
+
+	if (rc == 0)
+		sv->building = true;
+	else
+		log_error("the builder does not answer: %s", strerror(-rc));
+	return rc;
+}
+
+static void
+dial(struct supervisor *sv)
+{
+	for (const struct device *d = sv->served.devices; d != NULL;
+	     d = d->next) {
+		struct priv_msg msg = { .u.door.device = d->info.id };
+
+		if (d->info.dials != 0 && !d->retired && d->served == 0)
+			(void)!builder_order(&sv->builder, PRIV_DIAL, &msg, -1);
+	}
+}
+
+static void
+dial_ready(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	dial(arg);
+}
+
+/* --connect: there is a connection, or not yet. */
+static void
+on_dialled(struct supervisor *sv, const struct priv_door *door, int *fd)
+{
+	struct device *d = served_device(&sv->served, door->device);
+	const char *path = sv->settings->devices[0].connect;
+
+	if (d == NULL || sv->ending)
+		return;
+	if (door->rc == 0) {
+		d->connected = true;
+		d->door = fd_steal(fd);
+		on_opened(sv, d);
+		return;
+	}
+	if ((door->rc != -ENOENT && door->rc != -ECONNREFUSED &&
+		door->rc != -EAGAIN) ||
+	    ++sv->tries == TRIES_MAX) {
+		log_error("--connect=%s: %s", path, strerror(-door->rc));
+		finish(sv, EXIT_FAILURE);
+		return;
+	}
+	if (sv->tries == 1)
+		log_info("waiting for a front-end to listen on %s", path);
+	(void)event_add(&sv->dial_event, &between_tries);
+}
+
+static void
+on_built(struct supervisor *sv, struct priv_built *built)
+{
+	bool first = sv->served.generation == 0;
+
+	priv_end_text(built->text, sizeof(built->text));
+	sv->building = false;
+	orders_reloaded(&sv->orders, built->rc, built->text);
+	if (built->rc != 0 || sv->ending) {
+		served_drop(&sv->served);
+		if (first && !sv->ending)
+			finish(sv, EXIT_FAILURE);
+		else if (!sv->ending)
+			log_error("reload: %s", built->text);
+	} else {
+		served_commit(&sv->served);
+		if (!first)
+			log_info("reload: %s", built->text);
+		dial(sv);
+		spare_wanted(sv);
+	}
+	if (sv->build_again && !sv->ending) {
+		sv->build_again = false;
+		(void)order_build(sv);
+	}
+}
+
+static void
+on_erased(struct supervisor *sv, const struct priv_about_region *erased)
+{
+	struct region *r = served_region(&sv->served, erased->id);
+
+	/* What could not be erased stays unused. */
+	if (r != NULL && erased->rc == 0)
+		r->erasing = false;
+}
+
+static void
+builder_ready(evutil_socket_t sock, short what, void *arg)
+{
+	struct supervisor *sv = arg;
+	struct priv_msg msg;
+	int fds[PRIV_REGIONS_MAX];
+	struct region *r;
+	int rc = priv_recv(sock, PRIV_FROM_BUILDER, false, &msg, fds);
+
+	(void)what;
+	if (rc == -EAGAIN)
+		return;
+	if (rc != 1) {
+		(void)event_del(&sv->builder_event);
+		return; /* SIGCHLD says how it has ended */
+	}
+	switch ((enum priv_type)msg.type) {
+	case PRIV_BUILT:
+		on_built(sv, &msg.u.built);
+		break;
+	case PRIV_ERASED:
+		on_erased(sv, &msg.u.about_region);
+		break;
+	case PRIV_RESIZED:
+		r = served_region(&sv->served, msg.u.about_region.id);
+		if (r != NULL)
+			r->resized = true;
+		break;
+	default:
+		if (msg.type == PRIV_DOOR && !sv->building) {
+			on_dialled(sv, &msg.u.door, &fds[0]);
+			break;
+		}
+		rc = served_stage(&sv->served, &msg, fds);
+		if (rc < 0) {
+			log_error("what the builder has made cannot be served: "
+				  "%s",
+			    strerror(-rc));
+			finish(sv, EXIT_FAILURE);
+		}
+	}
+	for (unsigned i = 0; i < PRIV_REGIONS_MAX; i++)
+		fd_closep(&fds[i]);
+}
+
+/* --- workers ------------------------------------------------------------- */
+
+static void
+on_ready(void *ctx, struct worker_entry *w)
+{
+	struct supervisor *sv = ctx;
+
+	(void)w;
+	if (sv->ordered || sv->ending)
+		return;
+	/* The first worker is confined: let front-ends in. */
+	sv->ordered = true;
+	(void)event_del(&sv->deadline_event);
+	if (order_build(sv) < 0)
+		finish(sv, EXIT_FAILURE);
+}
+
+static void
+on_answered(void *ctx)
+{
+	struct supervisor *sv = ctx;
+
+	orders_answered(&sv->orders);
+}
+
+static void
+worker_ended(struct supervisor *sv, const struct crew_end *end)
+{
+	struct crew *crew = &sv->crew;
+
+	if (end->conn != 0 && end->crashed)
+		gate_crashed(&sv->gate, &end->front_end);
+	if (end->device != NULL) {
+		erase_released(sv, end->device);
+		served_release(&sv->served, end->device);
+	}
+	if (!sv->ordered && !sv->ending) {
 		log_error("the first worker did not start; nothing is served");
 		finish(sv, EXIT_FAILURE);
 		return;
 	}
-	if ((w->conn == 0 || !w->ready) && !well)
-		sv->pause = sv->pause == 0	     ? PAUSE_FIRST
-			    : sv->pause < PAUSE_MOST ? sv->pause * 2
-						     : PAUSE_MOST;
-	if (!expects_more(sv) && count(sv, WORKER_SERVING) == 0) {
-		finish(sv, (well || sv->ending) && !sv->broken ? EXIT_SUCCESS
-							       : EXIT_FAILURE);
+	if ((end->conn == 0 || !end->ready) && !end->well)
+		crew->pause = crew->pause == 0		 ? PAUSE_FIRST
+			      : crew->pause < PAUSE_MOST ? crew->pause * 2
+							 : PAUSE_MOST;
+	if (!expects_more(sv) && crew_count(crew, WORKER_SERVING) == 0) {
+		finish(sv, (end->well || sv->ending) && !sv->broken
+			       ? EXIT_SUCCESS
+			       : EXIT_FAILURE);
 		return;
 	}
 	spare_wanted(sv);
@@ -676,16 +595,15 @@ worker_ended(struct supervisor *sv, struct worker_entry *w, int status)
 
 /* Nothing can be started any more: serve those who are there. */
 static void
-spawner_ended(struct supervisor *sv)
+helper_ended(struct supervisor *sv, const char *which)
 {
-	sv->spawner.pid = 0;
-	log_error("the spawner was ended from outside: no front-end is let in "
-		  "any more; start " PACKAGE_NAME " again");
+	if (!sv->broken)
+		log_error("the %s was ended from outside: no front-end is let "
+			  "in any more; start " PACKAGE_NAME " again",
+		    which);
 	sv->broken = true;
-	if (sv->open && sv->listener.fd >= 0)
-		(void)event_del(&sv->accept_event);
-	close_door(sv);
-	if (count(sv, WORKER_SERVING) == 0)
+	close_doors(sv);
+	if (crew_count(&sv->crew, WORKER_SERVING) == 0)
 		finish(sv, EXIT_FAILURE);
 }
 
@@ -693,22 +611,26 @@ static void
 child_ready(evutil_socket_t signo, short what, void *arg)
 {
 	struct supervisor *sv = arg;
+	struct crew_end end;
 	int status;
 	pid_t pid;
 
 	(void)signo;
 	(void)what;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (pid == sv->spawner.pid)
-			spawner_ended(sv);
-		for (unsigned i = 0; i < WORKERS_MAX; i++)
-			if (sv->workers[i].state != WORKER_FREE &&
-			    sv->workers[i].pid == pid)
-				worker_ended(sv, &sv->workers[i], status);
+		if (pid == sv->crew.spawner.pid) {
+			sv->crew.spawner.pid = 0;
+			helper_ended(sv, "spawner");
+		} else if (pid == sv->builder.pid) {
+			sv->builder.pid = 0;
+			helper_ended(sv, "builder");
+		} else if (crew_reap(&sv->crew, pid, status, &end)) {
+			worker_ended(sv, &end);
+		}
 	}
 }
 
-/* --- the end ------------------------------------------------------------- */
+/* --- signals ------------------------------------------------------------- */
 
 static void
 deadline_ready(evutil_socket_t fd, short what, void *arg)
@@ -718,14 +640,12 @@ deadline_ready(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (!sv->ending) {
-		log_error("the first worker was not ready within %lld s",
-		    (long long)first_ready(sv));
+		log_error(
+		    "the first worker was not ready within %d s", FIRST_READY);
 		finish(sv, EXIT_FAILURE);
 		return;
 	}
-	for (unsigned i = 0; i < WORKERS_MAX; i++)
-		if (sv->workers[i].state != WORKER_FREE)
-			(void)kill(sv->workers[i].pid, SIGKILL);
+	crew_kill_all(&sv->crew);
 }
 
 static void
@@ -741,93 +661,50 @@ end_ready(evutil_socket_t signo, short what, void *arg)
 	}
 	log_info("ending on %s", log_signal((int)signo));
 	sv->ending = true;
-	if (sv->open && sv->listener.fd >= 0)
-		(void)event_del(&sv->accept_event);
-	close_door(sv);
+	sv->crew.ending = true;
+	close_doors(sv);
 	gate_close(&sv->gate);
 	/* Workers without a front-end end when their channel closes; the
 	 * others when their front-end leaves, or at the deadline. */
-	for (unsigned i = 0; i < WORKERS_MAX; i++)
-		if (sv->workers[i].state == WORKER_STARTING ||
-		    sv->workers[i].state == WORKER_SPARE)
-			hang_up(&sv->workers[i]);
+	crew_dismiss_idle(&sv->crew);
 	(void)event_add(&sv->deadline_event, &grace);
-	if (count(sv, WORKER_FREE) == WORKERS_MAX)
+	if (crew_count(&sv->crew, WORKER_FREE) == WORKERS_MAX)
 		finish(sv, EXIT_SUCCESS);
+}
+
+static bool
+reload(void *ctx, bool *later)
+{
+	struct supervisor *sv = ctx;
+
+	if (sv->settings->config == NULL || sv->ending || !sv->ordered)
+		return false;
+	*later = sv->building;
+	if (sv->building)
+		sv->build_again = true;
+	else
+		return order_build(sv) == 0;
+	return true;
+}
+
+static void
+hup_ready(evutil_socket_t signo, short what, void *arg)
+{
+	bool later;
+
+	(void)signo;
+	(void)what;
+	if (!reload(arg, &later))
+		log_warn("reload: there is no configuration file to read "
+			 "(--config)");
 }
 
 /* --- start --------------------------------------------------------------- */
 
 static int
-make_regions(struct supervisor *sv)
-{
-	static const char *const access[] = {
-		[MEMORY_READ_WRITE] = "",
-		[MEMORY_READ_ONLY] = ", read-only",
-		[MEMORY_COPY] = ", a copy for each front-end",
-	};
-
-	for (unsigned i = 0; i < sv->options->nregions; i++) {
-		const struct region_spec *spec = &sv->options->regions[i];
-		const char *what;
-		int rc = region_create(&sv->regions[i], spec, &what);
-
-		if (rc < 0) {
-			log_error("region %s: %s: %s", spec->name, what,
-			    strerror(-rc));
-			return rc;
-		}
-		log_info("region %s: %llu bytes%s%s%s", spec->name,
-		    (unsigned long long)spec->size,
-		    spec->image != NULL ? ", loaded from " : "",
-		    spec->image != NULL ? spec->image : "",
-		    access[spec->access]);
-	}
-	return 0;
-}
-
-/* What can be said to be wrong before anything is made. */
-static int
-check_door(struct supervisor *sv)
-{
-	const struct options *o = sv->options;
-	int rc;
-
-	sv->listener.fd = -1;
-	sv->program = spawn_open(o->worker);
-	if (sv->program < 0) {
-		log_error("--worker=%s: %s", o->worker, strerror(-sv->program));
-		return sv->program;
-	}
-	if (o->fd >= 0) {
-		rc = listener_open_fd(&sv->listener, o->fd);
-		if (rc < 0)
-			log_error("--fd=%d: %s", o->fd,
-			    rc == -EPROTOTYPE ? "not a UNIX stream socket"
-					      : strerror(-rc));
-		return rc;
-	}
-	if (o->connect != NULL)
-		return 0;
-	rc = listener_check_path(o->socket_path);
-	if (rc == -EADDRINUSE)
-		log_error("--socket-path=%s: another program is listening "
-			  "there",
-		    o->socket_path);
-	else if (rc == -EEXIST)
-		log_error("--socket-path=%s: there is a file that is not a "
-			  "socket",
-		    o->socket_path);
-	else if (rc < 0)
-		log_error(
-		    "--socket-path=%s: %s", o->socket_path, strerror(-rc));
-	return rc;
-}
-
-static int
 start_spawner(struct supervisor *sv)
 {
-	bool root = sv->options->change_ids;
+	bool root = sv->settings->change_ids;
 	const char *what = root ? sandbox_lacks() : NULL;
 	int rc;
 
@@ -837,7 +714,7 @@ start_spawner(struct supervisor *sv)
 		    what);
 		return -EPERM;
 	}
-	rc = spawner_start(&sv->spawner, sv->program, root, &what);
+	rc = spawner_start(&sv->crew.spawner, sv->program, root, &what);
 	if (rc < 0)
 		log_error("the spawner: %s: %s", what, strerror(-rc));
 	fd_closep(&sv->program);
@@ -845,24 +722,74 @@ start_spawner(struct supervisor *sv)
 }
 
 static int
+start_builder(struct supervisor *sv)
+{
+	int rc =
+	    builder_start(&sv->builder, sv->settings, sv->crew.spawner.sock);
+
+	if (rc < 0)
+		log_error("the builder: %s", strerror(-rc));
+	/* It has them, too, and hands them over again. */
+	for (unsigned i = 0; i < sv->settings->ndevices; i++)
+		if (sv->settings->devices[i].fd >= 0)
+			(void)close(sv->settings->devices[i].fd);
+	return rc;
+}
+
+/* All that takes privileges has been done, or is done by others. */
+static int
+confine(void)
+{
+	const char *stage;
+	int rc = sandbox_enter_supervisor(&stage);
+
+	if (rc < 0)
+		log_error(
+		    "the supervisor's sandbox: %s: %s", stage, strerror(-rc));
+	return rc;
+}
+
+/* A thousand devices have many descriptors. */
+static void
+raise_limits(void)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
+		lim.rlim_cur = lim.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &lim);
+	}
+}
+
+static int
 add_events(struct supervisor *sv)
 {
-	struct timeval deadline = { .tv_sec = first_ready(sv) };
+	static const struct timeval deadline = { .tv_sec = FIRST_READY };
+	struct event *signals[] = { &sv->term_event, &sv->int_event,
+		&sv->child_event, &sv->hup_event };
 
-	kmsg_open(&sv->kmsg, sv->base);
-	gate_init(&sv->gate, sv->base, sv->options->uid,
-	    !sv->options->change_ids, serve, sv);
+	kmsg_open(&sv->crew.kmsg, sv->base);
+	orders_init(&sv->orders, sv->base, sv->owner, &sv->served, &sv->crew,
+	    reload, sv);
+	gate_init(&sv->gate, sv->base, sv->settings->uid,
+	    !sv->settings->change_ids, serve, can_serve, sv);
+	served_init(&sv->served, &served_ops, sv);
 	(void)event_assign(&sv->retry_event, sv->base, -1, 0, retry_ready, sv);
+	(void)event_assign(&sv->dial_event, sv->base, -1, 0, dial_ready, sv);
 	(void)event_assign(
 	    &sv->deadline_event, sv->base, -1, 0, deadline_ready, sv);
+	(void)event_assign(&sv->builder_event, sv->base, sv->builder.sock,
+	    EV_READ | EV_PERSIST, builder_ready, sv);
 	(void)evsignal_assign(
 	    &sv->term_event, sv->base, SIGTERM, end_ready, sv);
 	(void)evsignal_assign(&sv->int_event, sv->base, SIGINT, end_ready, sv);
 	(void)evsignal_assign(
 	    &sv->child_event, sv->base, SIGCHLD, child_ready, sv);
-	return event_add(&sv->term_event, NULL) < 0 ||
-		       event_add(&sv->int_event, NULL) < 0 ||
-		       event_add(&sv->child_event, NULL) < 0 ||
+	(void)evsignal_assign(&sv->hup_event, sv->base, SIGHUP, hup_ready, sv);
+	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		if (event_add(signals[i], NULL) < 0)
+			return -ENOMEM;
+	return event_add(&sv->builder_event, NULL) < 0 ||
 		       event_add(&sv->deadline_event, &deadline) < 0
 		   ? -ENOMEM
 		   : 0;
@@ -872,104 +799,64 @@ add_events(struct supervisor *sv)
 static void
 clean_up(struct supervisor *sv)
 {
-	close_door(sv);
+	orders_close(&sv->orders);
 	gate_close(&sv->gate);
-	kmsg_close(&sv->kmsg);
-	for (unsigned i = 0; i < WORKERS_MAX; i++)
-		if (sv->workers[i].state != WORKER_FREE) {
-			hang_up(&sv->workers[i]);
-			(void)kill(sv->workers[i].pid, SIGKILL);
-			(void)waitpid(sv->workers[i].pid, NULL, 0);
-		}
-	for (unsigned i = 0; i < sv->options->nregions; i++)
-		fd_closep(&sv->regions[i].fd);
+	crew_close(&sv->crew);
+	if (sv->base != NULL) {
+		served_free(&sv->served);
+		(void)event_del(&sv->builder_event);
+		(void)event_del(&sv->term_event);
+		(void)event_del(&sv->int_event);
+		(void)event_del(&sv->child_event);
+		(void)event_del(&sv->hup_event);
+		(void)event_del(&sv->retry_event);
+		(void)event_del(&sv->dial_event);
+		(void)event_del(&sv->deadline_event);
+		event_base_free(sv->base);
+		libevent_global_shutdown();
+	}
+	builder_stop(&sv->builder);
+	spawner_stop(&sv->crew.spawner);
 	fd_closep(&sv->program);
-	spawner_stop(&sv->spawner);
-	if (sv->base == NULL)
-		return;
-	(void)event_del(&sv->term_event);
-	(void)event_del(&sv->int_event);
-	(void)event_del(&sv->child_event);
-	(void)event_del(&sv->retry_event);
-	(void)event_del(&sv->deadline_event);
-	event_base_free(sv->base);
-	libevent_global_shutdown();
 }
 
-/* Whether the settings are of one device with regions of memory, which is put
- * into *o. */
-static bool
-one_device(const struct settings *s, struct options *o)
+static int
+open_program(struct supervisor *sv)
 {
-	const struct device_settings *d = &s->devices[0];
-
-	if (s->ndevices != 1 || d->nshm > OPTIONS_REGIONS_MAX) {
-		log_error("%u devices: one is served so far", s->ndevices);
-		return false;
-	}
-	*o = (struct options){ .socket_path = d->socket,
-		.fd = d->fd,
-		.connect = d->connect,
-		.profile = d->profile,
-		.device = d->type,
-		.nregions = d->nshm,
-		.virtio_without = d->virtio_without,
-		.once = s->once,
-		.message_timeout = d->message_timeout,
-		.strict = s->strict,
-		.change_ids = s->change_ids,
-		.uid = s->uid,
-		.gid = s->gid,
-		.user = s->user,
-		.worker = s->worker };
-	for (unsigned i = 0; i < d->nshm; i++) {
-		const struct region_settings *r = &s->regions[d->shm[i].region];
-
-		o->regions[i] = (struct region_spec){ .shmid = d->shm[i].shmid,
-			.size = r->size,
-			.image = r->image,
-			.access = d->shm[i].access,
-			.fallback_copy = d->shm[i].fallback_copy };
-		memcpy(o->regions[i].name, r->name, sizeof(r->name));
-		if (r->file == NULL && r->access == d->shm[i].access)
-			continue;
-		if (r->file != NULL || r->access != MEMORY_READ_ONLY) {
-			log_error("region %s: what it is is not served so far",
-			    r->name);
-			return false;
-		}
-	}
-	return true;
+	sv->program = spawn_open(sv->settings->worker);
+	if (sv->program < 0)
+		log_error("--worker=%s: %s", sv->settings->worker,
+		    strerror(-sv->program));
+	return sv->program < 0 ? sv->program : 0;
 }
 
 int
 supervisor_run(const struct settings *settings)
 {
 	static struct supervisor sv;
-	static struct options made;
-	const struct options *options = &made;
 
-	if (!one_device(settings, &made))
-		return EXIT_FAILURE;
-
-	sv.options = options;
+	sv.settings = settings;
+	sv.owner = geteuid();
 	sv.status = EXIT_FAILURE;
-	sv.spawner.sock = -1;
-	sv.kmsg.fd = -1;
-	for (unsigned i = 0; i < OPTIONS_REGIONS_MAX; i++)
-		sv.regions[i].fd = -1;
-	if (check_door(&sv) == 0 && start_spawner(&sv) == 0 &&
-	    make_regions(&sv) == 0) {
+	sv.crew.settings = settings;
+	sv.crew.ctx = &sv;
+	sv.crew.ready = on_ready;
+	sv.crew.answered = on_answered;
+	sv.crew.spawner.sock = -1;
+	sv.crew.kmsg.fd = -1;
+	sv.builder.sock = -1;
+	raise_limits();
+	if (open_program(&sv) == 0 && builder_check_doors(settings) == 0 &&
+	    start_spawner(&sv) == 0 && start_builder(&sv) == 0) {
 		log_info("version %s, started by %s: workers run as %s",
 		    PACKAGE_VERSION,
-		    options->change_ids ? "root" : "an ordinary user",
-		    options->user);
-		sv.base = loop_new();
-		if (sv.base != NULL && add_events(&sv) == 0 &&
-		    start_worker(&sv) != NULL)
-			(void)event_base_dispatch(sv.base);
-		else
+		    settings->change_ids ? "root" : "an ordinary user",
+		    settings->user);
+		sv.base = sv.crew.base = loop_new();
+		if (sv.base == NULL || add_events(&sv) < 0)
 			log_error("the event loop cannot be made");
+		else if (confine() == 0 && crew_start_spare(&sv.crew) != NULL)
+			(void)event_base_dispatch(sv.base);
 	}
 	clean_up(&sv);
 	return sv.status;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * The supervisor: makes the regions and the listening socket, gives every
- * front-end that connects a worker of its own, and says what became of it.
- * It never reads a byte from a front-end, and does not link proto/.
+ * The supervisor: holds the regions and listening sockets that the builder
+ * makes, gives every front-end that connects a worker of its own, and says
+ * what became of it. It never reads a byte from a front-end, and does not link
+ * proto/.
  *
  * Threat model: a worker may be in the hands of its guest. It can send
- * messages of two types to us and exit; anything else ends it (priv.h).
+ * messages of three types to us and exit; anything else ends it (priv.h).
  */
 #ifndef SUPERVISOR_H
 #define SUPERVISOR_H

@@ -2,9 +2,13 @@
 /*
  * The worker; see worker.h. Its life:
  *
- *   take SETUP and the regions, copy what must be -> make the event loop ->
- *   sandbox_enter() -> READY -> CONNECT brings the front-end's socket ->
+ *   take SETUP -> make the event loop -> sandbox_enter() -> READY -> DEVICE and
+ *   REGIONS say what it will be -> CONNECT brings the front-end's socket ->
  *   serve -> exit
+ *
+ * Until DEVICE it is good for any device, so that one spare is enough. Where
+ * regions have to be copied, which a confined worker cannot, DEVICE comes
+ * before the sandbox.
  *
  * What it allocates, it allocates before the sandbox closes, but for what
  * libevent needs to watch one more descriptor.
@@ -15,6 +19,7 @@
 
 #include "device_kind.h"
 #include "fd.h"
+#include "flusher.h"
 #include "log.h"
 #include "loop.h"
 #include "memory.h"
@@ -36,6 +41,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Descriptors besides those of rings and of one memory table on its way in:
@@ -54,14 +60,23 @@ struct worker {
 	struct event backend_read;
 	struct event backend_write;
 	struct event kick[VUS_RINGS_MAX];
-	struct event state; /* the pipe of a device state */
-	struct event work;  /* due at once while work is left */
-	struct event half;  /* due when a message took too long to arrive */
+	struct event state;   /* the pipe of a device state */
+	struct event work;    /* due at once while work is left */
+	struct event flushed; /* the flusher's answers */
+	struct event half;    /* due when a message took too long to arrive */
 	unsigned long long half_of; /* the message it is about */
 	struct timeval half_after;
+	int flusher;	 /* owned; -1: FLUSH has nothing to do */
+	uint32_t syncs;	 /* asked of it */
+	bool sync_fails; /* it has gone: to be told as soon as that can be */
+	bool has_device;
 	bool connected;
+	uint32_t regions_due;
 	enum worker_exit_status status;
 	unsigned lost; /* log lines that the channel had no room for */
+	struct priv_device setup;
+	struct vus_host host;
+	struct vus_device_type type; /* of a raw device: it is what was asked */
 	struct vus_device device;
 	struct vus_session session;
 };
@@ -273,7 +288,67 @@ work_ready(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (w->sync_fails) {
+		w->sync_fails = false;
+		after(w, vus_session_synced(&w->session, -EIO));
+	}
 	after(w, vus_session_work(&w->session));
+}
+
+/* --- flushes ------------------------------------------------------------- */
+
+static uint64_t
+worker_now(void *ctx)
+{
+	struct timespec now;
+
+	(void)ctx;
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
+/* Nothing that was not told by now will ever be. */
+static void
+flusher_gone(struct worker *w)
+{
+	static const struct timeval now = { 0, 0 };
+
+	if (w->flusher >= 0) {
+		worker_log(w, VUS_LOG_ERR,
+		    "the flusher of its region has ended: no FLUSH succeeds");
+		(void)event_del(&w->flushed);
+		fd_closep(&w->flusher);
+	}
+	/* Not from within the session: it may be about to begin a sync. */
+	w->sync_fails = true;
+	(void)event_add(&w->work, &now);
+}
+
+static void
+worker_sync(void *ctx)
+{
+	struct worker *w = ctx;
+	struct flusher_message message = { .number = ++w->syncs };
+
+	if (w->flusher < 0 ||
+	    write(w->flusher, &message, sizeof(message)) != sizeof(message))
+		flusher_gone(w);
+}
+
+static void
+flushed_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+	struct flusher_message message;
+	ssize_t n = read(fd, &message, sizeof(message));
+
+	(void)what;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n != sizeof(message) || message.number != w->syncs)
+		flusher_gone(w);
+	else
+		after(w, vus_session_synced(&w->session, message.rc));
 }
 
 /* Watch fd for reading with ev, or nothing if it is -1. */
@@ -319,44 +394,6 @@ worker_watch(void *ctx, enum vus_watch what, unsigned ring, int fd)
 }
 
 /* --- the supervisor's messages ------------------------------------------- */
-
-static void
-connect_front_end(struct worker *w, int fd)
-{
-	vus_session_connect(&w->session, fd);
-	w->connected = true;
-	(void)event_assign(&w->front_read, w->base, fd, EV_READ | EV_PERSIST,
-	    front_read_ready, w);
-	(void)event_assign(&w->front_write, w->base, fd, EV_WRITE | EV_PERSIST,
-	    front_write_ready, w);
-	if (event_add(&w->front_read, NULL) < 0) {
-		worker_log(w, VUS_LOG_ERR, "connection closed: no memory");
-		leave(w, WORKER_EXIT_BROKEN);
-	}
-}
-
-static void
-priv_ready(evutil_socket_t sock, short what, void *arg)
-{
-	struct worker *w = arg;
-	struct priv_msg msg;
-	int fds[PRIV_REGIONS_MAX];
-	int rc = priv_recv(sock, PRIV_TO_WORKER, false, &msg, fds);
-
-	(void)what;
-	if (rc == -EAGAIN)
-		return;
-	if (rc == 1 && msg.type == PRIV_CONNECT && !w->connected) {
-		connect_front_end(w, fds[0]);
-		return;
-	}
-	fd_closep(&fds[0]);
-	/* The supervisor has gone. A front-end's VM may die of a connection
-	 * that closes, so serve it until it goes by itself. */
-	(void)event_del(&w->priv_event);
-	if (!w->connected)
-		leave(w, WORKER_EXIT_DONE);
-}
 
 /* For a front-end that must be able to write, and may not write to a region: a
  * copy, which ends with its connection, in place of the region's fd. */
@@ -404,17 +441,183 @@ take_region(struct worker *w, const struct priv_region *region, int fd)
 	shm->writable = region->access != MEMORY_READ_ONLY;
 }
 
+static void
+take_regions(struct worker *w, const struct priv_regions *regions, int *fds)
+{
+	if (regions->n > w->regions_due)
+		setup_failed("%u regions too many", regions->n);
+	for (uint32_t i = 0; i < regions->n; i++)
+		take_region(w, &regions->region[i], fds[i]);
+	w->regions_due -= regions->n;
+}
+
+static void
+take_device(struct worker *w, const struct priv_device *device)
+{
+	if (profile_by_index(device->profile) == NULL)
+		setup_failed("no profile %u", device->profile);
+	if (device->type >= DEVICE_IDS)
+		setup_failed("no device %u", device->type);
+	if (device->queues < 1 || device->queues > VUS_RINGS_MAX ||
+	    device->config_size > sizeof(w->device.config))
+		setup_failed("a device of %u queues and %u bytes",
+		    device->queues, device->config_size);
+	w->setup = *device;
+	w->has_device = true;
+	w->regions_due = device->nregions;
+}
+
+/* Everything about the device is known. */
+static void
+make_session(struct worker *w)
+{
+	const struct profile *profile = profile_by_index(w->setup.profile);
+	struct vus_dialect dialect = {
+		.protocol_features = profile->protocol_features,
+		.shmem_bit = profile->shmem_bit,
+		.virtio_without =
+		    profile->virtio_without | w->setup.virtio_without,
+		.short_shmem_config = profile->short_shmem_config,
+	};
+
+	switch ((enum device_id)w->setup.type) {
+	case DEVICE_PMEM:
+		w->device.type = &pmem_type;
+		pmem_configure(&w->device, w->device.shm[0].size);
+		break;
+	case DEVICE_RAW:
+		w->type = raw_type;
+		raw_configure(&w->type, &w->device, w->setup.queues,
+		    w->setup.config, w->setup.config_size);
+		w->device.type = &w->type;
+		break;
+	case DEVICE_IDS:
+		break;
+	}
+	/* What it will not be asked for it does not hold. */
+	if ((profile->protocol_features & VUS_BIT(VUS_F_INFLIGHT_SHMFD)) == 0)
+		fd_closep(&w->host.inflight_fd);
+	w->half_after.tv_sec = (time_t)w->setup.message_timeout;
+	vus_session_init(&w->session, &w->device, &dialect, &w->host);
+}
+
+static void
+connect_front_end(struct worker *w, int fd)
+{
+	make_session(w);
+	vus_session_connect(&w->session, fd);
+	w->connected = true;
+	(void)event_assign(&w->front_read, w->base, fd, EV_READ | EV_PERSIST,
+	    front_read_ready, w);
+	(void)event_assign(&w->front_write, w->base, fd, EV_WRITE | EV_PERSIST,
+	    front_write_ready, w);
+	if (event_add(&w->front_read, NULL) < 0) {
+		worker_log(w, VUS_LOG_ERR, "connection closed: no memory");
+		leave(w, WORKER_EXIT_BROKEN);
+	}
+}
+
+/* What goes on, for the operator. */
+static void
+tell_status(const struct worker *w)
+{
+	const struct vus_session *s = &w->session;
+	struct priv_msg msg = { 0 };
+	struct priv_status *st = &msg.u.status;
+
+	if (!w->connected)
+		return;
+	st->features = s->state.features;
+	st->protocol_features = s->state.protocol_features;
+	st->negotiated = s->state.features != 0;
+	st->started = s->state.started;
+	st->nrings = w->device.type->num_queues;
+	for (unsigned i = 0; i < st->nrings; i++) {
+		st->running |= (uint32_t)vus_ring_running(&s->ring[i]) << i;
+		st->requests[i] = s->counters.ring[i].requests;
+		st->calls[i] = s->counters.ring[i].calls;
+	}
+	st->flushes = s->counters.flushes;
+	st->flush_errors = s->counters.flushes_failed;
+	st->flush_ns = s->counters.flush_ns;
+	st->flush_max_ns = s->counters.flush_ns_max;
+	for (unsigned i = 0; i < VUS_SHMEM_MAX; i++)
+		if (s->state.map[i] == VUS_MAP_DONE)
+			st->mapped[i / 64] |= UINT64_C(1) << (i % 64);
+	/* Without room it is not told: the supervisor does not wait long. */
+	(void)!priv_send(PRIV_WORKER_FD, PRIV_STATUS, &msg, NULL, 0);
+}
+
+/* Carry out what the supervisor says once we are confined. False if it makes
+ * no sense; fds that are taken are -1 then. */
+static bool
+obey(struct worker *w, const struct priv_msg *msg, int *fds)
+{
+	switch (msg->type) {
+	case PRIV_DEVICE:
+		if (w->has_device)
+			return false;
+		take_device(w, &msg->u.device);
+		return true;
+	case PRIV_REGIONS:
+		if (w->connected)
+			return false;
+		take_regions(w, &msg->u.regions, fds);
+		return true;
+	case PRIV_SYNC:
+		if (w->connected || w->flusher >= 0)
+			return false;
+		w->flusher = fds[0];
+		w->device.sync = true;
+		(void)event_assign(&w->flushed, w->base, fds[0],
+		    EV_READ | EV_PERSIST, flushed_ready, w);
+		return event_add(&w->flushed, NULL) == 0;
+	case PRIV_CONNECT:
+		if (w->connected || !w->has_device || w->regions_due != 0 ||
+		    w->device.sync != (w->setup.sync != 0))
+			return false;
+		connect_front_end(w, fds[0]);
+		return true;
+	case PRIV_ASK:
+		tell_status(w);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void
+priv_ready(evutil_socket_t sock, short what, void *arg)
+{
+	struct worker *w = arg;
+	struct priv_msg msg;
+	int fds[PRIV_REGIONS_MAX];
+	int rc = priv_recv(sock, PRIV_TO_WORKER, false, &msg, fds);
+
+	(void)what;
+	if (rc == -EAGAIN || (rc == 1 && obey(w, &msg, fds)))
+		return;
+	if (rc == 1)
+		for (unsigned i = 0; i < PRIV_REGIONS_MAX; i++)
+			fd_closep(&fds[i]);
+	/* The supervisor has gone. A front-end's VM may die of a connection
+	 * that closes, so serve it until it goes by itself. */
+	(void)event_del(&w->priv_event);
+	if (!w->connected)
+		leave(w, WORKER_EXIT_DONE);
+}
+
 /*
  * Memory for GET_INFLIGHT_FD, whose largest size is known: once confined the
  * worker can make none. It takes up no room before it is used.
  */
 static void
-make_inflight(struct vus_host *host, unsigned queues)
+make_inflight(struct vus_host *host)
 {
 	const char *what;
 	int rc;
 
-	host->inflight_size = (uint64_t)queues * VUS_INFLIGHT_MAX;
+	host->inflight_size = (uint64_t)VUS_RINGS_MAX * VUS_INFLIGHT_MAX;
 	host->inflight_fd = rc =
 	    memory_create("inflight", host->inflight_size, &what);
 	if (rc >= 0)
@@ -470,28 +673,36 @@ never_block_for_ever(void)
 		setup_failed("alarm: %s", strerror(errno));
 }
 
+/* Receive the next message of the supervisor, before the event loop runs. */
+static void
+expect(enum priv_type type, struct priv_msg *msg, int fds[PRIV_REGIONS_MAX])
+{
+	int rc = priv_recv(PRIV_WORKER_FD, PRIV_TO_WORKER, true, msg, fds);
+
+	if (rc == 0)
+		worker_exit(WORKER_EXIT_DONE); /* the supervisor has ended */
+	if (rc != 1 || msg->type != type)
+		setup_failed("message %u of the supervisor did not come, or "
+			     "is one of another build",
+		    (unsigned)type);
+}
+
 /* Take what the supervisor sends before anything else. */
 static void
 take_setup(struct worker *w, struct priv_setup *setup)
 {
 	struct priv_msg msg;
 	int fds[PRIV_REGIONS_MAX];
-	int rc = priv_recv(PRIV_WORKER_FD, PRIV_TO_WORKER, true, &msg, fds);
 
-	if (rc == 0)
-		worker_exit(WORKER_EXIT_DONE); /* the supervisor has ended */
-	if (rc != 1 || msg.type != PRIV_SETUP)
-		setup_failed("no setup from the supervisor, or one of "
-			     "another build");
+	expect(PRIV_SETUP, &msg, fds);
 	*setup = msg.u.setup;
-	for (uint32_t i = 0; i < setup->nregions; i += msg.u.regions.n) {
-		if (priv_recv(
-			PRIV_WORKER_FD, PRIV_TO_WORKER, true, &msg, fds) != 1 ||
-		    msg.type != PRIV_REGIONS)
-			setup_failed(
-			    "region %u of %u did not come", i, setup->nregions);
-		for (uint32_t k = 0; k < msg.u.regions.n; k++)
-			take_region(w, &msg.u.regions.region[k], fds[k]);
+	if (setup->copies == 0)
+		return;
+	expect(PRIV_DEVICE, &msg, fds);
+	take_device(w, &msg.u.device);
+	while (w->regions_due != 0) {
+		expect(PRIV_REGIONS, &msg, fds);
+		take_regions(w, &msg.u.regions, fds);
 	}
 }
 
@@ -499,8 +710,12 @@ take_setup(struct worker *w, struct priv_setup *setup)
 static void
 clean_up(struct worker *w)
 {
-	vus_session_close(&w->session);
-	fd_closep(&w->session.host.inflight_fd);
+	if (w->connected)
+		vus_session_close(&w->session);
+	fd_closep(&w->host.inflight_fd);
+	if (w->flusher >= 0)
+		(void)event_del(&w->flushed);
+	fd_closep(&w->flusher);
 	report_lost(w);
 	for (unsigned i = 0; i < VUS_SHMEM_MAX; i++)
 		if (w->device.shm[i].size != 0)
@@ -519,47 +734,27 @@ void
 worker_run(void)
 {
 	struct worker *w = &the_worker;
-	struct vus_host host = {
-		.ctx = w,
-		.log = worker_log,
-		.watch = worker_watch,
-		.inflight_fd = -1,
-	};
-	struct vus_dialect dialect = { 0 };
 	struct sandbox_policy policy = { 0 };
 	struct priv_setup setup;
-	const struct profile *profile;
 	struct priv_msg msg = { 0 };
 	const char *stage;
 	int rc;
 
+	w->host = (struct vus_host){
+		.ctx = w,
+		.log = worker_log,
+		.watch = worker_watch,
+		.inflight_fd = -1,
+		.sync = worker_sync,
+		.now = worker_now,
+	};
+	w->flusher = -1;
 	if (sandbox_close_fds(PRIV_WORKER_FD + 1) < 0 ||
 	    signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		setup_failed("cannot start: %s", strerror(errno));
 	take_setup(w, &setup);
-	profile = profile_by_index(setup.profile);
-	if (profile == NULL)
-		setup_failed("no profile %u", setup.profile);
-
-	switch ((enum device_id)setup.device) {
-	case DEVICE_PMEM:
-		w->device.type = &pmem_type;
-		pmem_configure(&w->device, w->device.shm[0].size);
-		break;
-	case DEVICE_RAW:
-		w->device.type = &raw_type;
-		break;
-	case DEVICE_IDS:
-		setup_failed("no device %u", setup.device);
-	}
-	dialect.protocol_features = profile->protocol_features;
-	dialect.shmem_bit = profile->shmem_bit;
-	dialect.virtio_without = profile->virtio_without | setup.virtio_without;
-	dialect.short_shmem_config = profile->short_shmem_config;
-	host.verbosity = (enum vus_log_level)setup.log_level;
-	if (profile->protocol_features & VUS_BIT(VUS_F_INFLIGHT_SHMFD))
-		make_inflight(&host, w->device.type->num_queues);
-	vus_session_init(&w->session, &w->device, &dialect, &host);
+	w->host.verbosity = (enum vus_log_level)setup.log_level;
+	make_inflight(&w->host);
 
 	w->base = loop_new();
 	if (w->base == NULL)
@@ -568,7 +763,6 @@ worker_run(void)
 	    EV_READ | EV_PERSIST, priv_ready, w);
 	(void)event_assign(&w->work, w->base, -1, 0, work_ready, w);
 	(void)event_assign(&w->half, w->base, -1, 0, half_ready, w);
-	w->half_after.tv_sec = (time_t)setup.message_timeout;
 	(void)event_add(&w->priv_event, NULL);
 
 	policy.change_ids = setup.change_ids != 0;
@@ -576,7 +770,7 @@ worker_run(void)
 	policy.uid = setup.uid;
 	policy.gid = setup.gid;
 	policy.max_fds =
-	    OTHER_FDS + setup.nregions + 3 * VUS_RINGS_MAX + 2 * VUS_FDS_MAX;
+	    OTHER_FDS + VUS_SHMEM_MAX + 3 * VUS_RINGS_MAX + 2 * VUS_FDS_MAX;
 	policy.max_fds_on_way = WORKERS_MAX * VUS_UNREAD_MAX;
 	never_block_for_ever();
 	reserve_memory();

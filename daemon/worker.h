@@ -7,7 +7,7 @@
 #define WORKER_H
 
 /* Workers of one supervisor at a time: connections, and a spare. */
-#define WORKERS_MAX 256U
+#define WORKERS_MAX 1024U
 
 /* How a worker ends when nothing kills it: its exit status. */
 enum worker_exit_status {

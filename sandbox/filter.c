@@ -88,6 +88,13 @@ static const struct filter_rule worker_rules[] = {
 #endif
 };
 
+static const struct filter_rule flusher_rules[] = {
+#include "flusher.def"
+#ifdef SHMEMD_INSTRUMENTED
+#include "instrumented.def"
+#endif
+};
+
 /* Filters add up, and the stricter answer counts: the one that a worker
  * inherits has to allow what its own allows, and what its own denies, if it
  * does not allow that. */
@@ -114,6 +121,7 @@ static const struct {
 	[FILTER_SUPERVISOR] = LIST(supervisor_rules),
 	[FILTER_SPAWNER] = LIST(spawner_rules),
 	[FILTER_WORKER] = LIST(worker_rules),
+	[FILTER_FLUSHER] = LIST(flusher_rules),
 };
 
 const struct filter_rule *
@@ -292,6 +300,7 @@ filter_print(FILE *out)
 		[FILTER_SUPERVISOR] = "supervisor",
 		[FILTER_SPAWNER] = "spawner",
 		[FILTER_WORKER] = "worker",
+		[FILTER_FLUSHER] = "flusher",
 	};
 
 	for (unsigned i = 0; i < FILTERS; i++)

@@ -35,6 +35,7 @@ enum filter_id {
 	FILTER_SUPERVISOR, /* supervisor.def */
 	FILTER_SPAWNER,	   /* spawner.def, and all that workers may do */
 	FILTER_WORKER,	   /* worker.def */
+	FILTER_FLUSHER,	   /* flusher.def */
 	FILTERS
 };
 

@@ -83,11 +83,8 @@ isolate_root(void)
  * asked for by number.
  */
 #define LANDLOCK_CREATE_RULESET 444L
-#define LANDLOCK_ADD_RULE 445L
 #define LANDLOCK_RESTRICT_SELF 446L
-#define LANDLOCK_VERSION 1U	  /* the flag that asks for it */
-#define LANDLOCK_BENEATH 1	  /* the kind of a rule */
-#define LANDLOCK_REMOVE (1U << 5) /* the right to remove files */
+#define LANDLOCK_VERSION 1U /* the flag that asks for it */
 
 struct ruleset {
 	uint64_t handled_fs;  /* ABI 1: 13 rights; 2, 3, 5: one more each */
@@ -95,15 +92,9 @@ struct ruleset {
 	uint64_t scoped;      /* ABI 6: abstract sockets, signals */
 };
 
-struct beneath {
-	uint64_t allowed;
-	int32_t dir;
-} __attribute__((packed));
-
 int
-isolate_landlock(bool signals, int dir)
+isolate_landlock(bool signals)
 {
-	const struct beneath beneath = { LANDLOCK_REMOVE, dir };
 	long abi =
 	    syscall(LANDLOCK_CREATE_RULESET, NULL, (size_t)0, LANDLOCK_VERSION);
 	struct ruleset ruleset = { .handled_fs = (UINT64_C(1) << 13) - 1 };
@@ -130,10 +121,8 @@ isolate_landlock(bool signals, int dir)
 	fd = syscall(LANDLOCK_CREATE_RULESET, &ruleset, size, 0U);
 	if (fd < 0)
 		return -errno;
-	/* All that is handled is denied, but for what a rule allows. */
-	if ((dir >= 0 && syscall(LANDLOCK_ADD_RULE, (int)fd, LANDLOCK_BENEATH,
-			     &beneath, 0U) < 0) ||
-	    syscall(LANDLOCK_RESTRICT_SELF, (int)fd, 0U) < 0)
+	/* All that is handled is denied. */
+	if (syscall(LANDLOCK_RESTRICT_SELF, (int)fd, 0U) < 0)
 		rc = -errno;
 	(void)close((int)fd);
 	return rc;

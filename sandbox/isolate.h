@@ -18,9 +18,9 @@ int isolate_for_ordinary_user(void);
 int isolate_namespace(int flag) __attribute__((warn_unused_result));
 int isolate_root(void) __attribute__((warn_unused_result));
 /*
- * No file, port or socket of others, and no signal to them unless signals. If
- * dir is not -1 files may be removed in that directory. After no_new_privs.
+ * No file, port or socket of others, and no signal to them unless signals.
+ * After no_new_privs.
  */
-int isolate_landlock(bool signals, int dir) __attribute__((warn_unused_result));
+int isolate_landlock(bool signals) __attribute__((warn_unused_result));
 
 #endif

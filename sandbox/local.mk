@@ -4,6 +4,7 @@ sandbox_libsandbox_a_CFLAGS = $(AM_CFLAGS) $(LIBSECCOMP_CFLAGS) $(LIBCAP_NG_CFLA
 sandbox_libsandbox_a_SOURCES = \
 	sandbox/caps.c sandbox/caps.h \
 	sandbox/filter.c sandbox/filter.h \
+	sandbox/flusher.def \
 	sandbox/instrumented.def \
 	sandbox/isolate.c sandbox/isolate.h \
 	sandbox/layers.h \

@@ -102,7 +102,7 @@ sandbox_enter_spawner(bool root, const char **stage)
 }
 
 int
-sandbox_enter_supervisor(int dir, const char **stage)
+sandbox_enter_supervisor(const char **stage)
 {
 	int rc;
 
@@ -115,9 +115,37 @@ sandbox_enter_supervisor(int dir, const char **stage)
 	}
 	if (rc == 0) {
 		/* It ends workers, which are not inside of what is its own. */
-		(void)!isolate_landlock(true, dir);
+		(void)!isolate_landlock(true);
 		*stage = "seccomp filter";
 		rc = filter_load(FILTER_SUPERVISOR);
+	}
+	return rc;
+}
+
+/* Files and sockets of others are opened and given owners by these; memory is
+ * locked, and a flusher becomes another user. */
+static const unsigned builder_caps[] = {
+	CAP_DAC_OVERRIDE, /* open, bind, unlink: files of other users */
+	CAP_CHOWN,	  /* lchown: a socket's owner and group */
+	CAP_FOWNER,	  /* chmod: a socket that has another owner by then */
+	CAP_IPC_LOCK,	  /* mlock, and huge pages */
+	CAP_SYS_PTRACE,	  /* /proc/PID/exe of a front-end that was refused */
+	CAP_SETGID,	  /* a flusher becomes the workers' user */
+	CAP_SETUID,	  /* the same */
+	CAP_SETPCAP,	  /* its bounding set */
+};
+
+int
+sandbox_enter_builder(const char **stage)
+{
+	int rc;
+
+	*stage = "capabilities";
+	rc = caps_keep(builder_caps,
+	    sizeof(builder_caps) / sizeof(builder_caps[0]), false);
+	if (rc == 0) {
+		*stage = "no new privileges";
+		rc = caps_no_new();
 	}
 	return rc;
 }

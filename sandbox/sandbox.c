@@ -89,7 +89,7 @@ enter_isolation(const struct sandbox_policy *policy)
 static int
 enter_landlock(const struct sandbox_policy *policy)
 {
-	return layer(policy, LAYER_LANDLOCK, isolate_landlock(false, -1));
+	return layer(policy, LAYER_LANDLOCK, isolate_landlock(false));
 }
 
 /* --- ids and capabilities ------------------------------------------------ */
@@ -203,13 +203,29 @@ sandbox_print(FILE *out)
 	filter_print(out);
 }
 
+struct stage {
+	const char *name;
+	int (*enter)(const struct sandbox_policy *policy);
+};
+
+static int
+enter_all(const struct stage *stages, unsigned n,
+    const struct sandbox_policy *policy, const char **stage)
+{
+	for (unsigned i = 0; i < n; i++) {
+		int rc = stages[i].enter(policy);
+
+		*stage = refused != NULL ? refused : stages[i].name;
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
 int
 sandbox_enter(const struct sandbox_policy *policy, const char **stage)
 {
-	static const struct {
-		const char *name;
-		int (*enter)(const struct sandbox_policy *policy);
-	} stages[] = {
+	static const struct stage stages[] = {
 		{ "session", enter_session },
 		{ "isolation", enter_isolation },
 		{ "ids", enter_ids },
@@ -221,12 +237,30 @@ sandbox_enter(const struct sandbox_policy *policy, const char **stage)
 		{ "seccomp filter", enter_filter },
 	};
 
-	for (unsigned i = 0; i < sizeof(stages) / sizeof(stages[0]); i++) {
-		int rc = stages[i].enter(policy);
+	return enter_all(
+	    stages, sizeof(stages) / sizeof(stages[0]), policy, stage);
+}
 
-		*stage = refused != NULL ? refused : stages[i].name;
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
+static int
+enter_flusher_filter(const struct sandbox_policy *policy)
+{
+	(void)policy;
+	return filter_load(FILTER_FLUSHER);
+}
+
+int
+sandbox_enter_flusher(const struct sandbox_policy *policy, const char **stage)
+{
+	static const struct stage stages[] = {
+		{ "session", enter_session },
+		{ "ids", enter_ids },
+		{ "capabilities", enter_no_capabilities },
+		{ "limits", enter_limits },
+		{ "no new privileges", enter_privs },
+		{ "Landlock", enter_landlock },
+		{ "seccomp filter", enter_flusher_filter },
+	};
+
+	return enter_all(
+	    stages, sizeof(stages) / sizeof(stages[0]), policy, stage);
 }

@@ -78,15 +78,19 @@ int sandbox_enter(const struct sandbox_policy *policy, const char **stage)
     __attribute__((warn_unused_result));
 
 /*
- * The same for the other two. The supervisor may still remove files in the
- * directory dir, which stays the caller's; -1: nowhere. That takes Landlock,
- * and is left out where there is none. sandbox_enter_spawner() is called with
- * root if root has started us.
+ * The same for the others. sandbox_enter_spawner() is called with root if root
+ * has started us. The builder keeps what it needs to open files for the
+ * operator, and has no filter: it hears the supervisor alone.
  */
-int sandbox_enter_supervisor(int dir, const char **stage)
+int sandbox_enter_supervisor(const char **stage)
     __attribute__((warn_unused_result));
 int sandbox_enter_spawner(bool root, const char **stage)
     __attribute__((warn_unused_result));
+int sandbox_enter_builder(const char **stage)
+    __attribute__((warn_unused_result));
+/* Of the policy: ids and max_fds. */
+int sandbox_enter_flusher(const struct sandbox_policy *policy,
+    const char **stage) __attribute__((warn_unused_result));
 
 /*
  * The capabilities without which root can start no worker, or end none, that

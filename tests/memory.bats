@@ -91,7 +91,7 @@ up_copy=(negotiate start expect-map size=2M name=copy-of-shm0)
 start_copies() {
     make_image
     start_daemon --region "$region,read-only-fallback=copy"
-    assert_log 'loaded from .*, a copy for each front-end$'
+    assert_log 'shmid 0: each front-end gets a copy of region shm0$'
 }
 
 @test "with copies each front-end sees the image, and its writes are nobody else's" {

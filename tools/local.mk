@@ -12,7 +12,7 @@ vhost_shmemctl_SOURCES = \
 	tools/frontend.c tools/frontend.h \
 	tools/main.c \
 	tools/metrics.c \
-	tools/names.c tools/names.h \
+	proto/names.c proto/names.h \
 	tools/probe.c \
 	tools/reply.c tools/reply.h \
 	tools/sock.c tools/sock.h \

@@ -74,23 +74,47 @@ log_text(struct priv_log *line)
 static unsigned
 fds_of(const struct priv_msg *msg)
 {
-	if (msg->type == PRIV_REGIONS)
+	switch ((enum priv_type)msg->type) {
+	case PRIV_REGIONS:
 		return msg->u.regions.n;
-	return msg->type == PRIV_CONNECT || msg->type == PRIV_SPAWN ? 1 : 0;
+	case PRIV_HAVE_REGION:
+		return msg->u.have_region.is_new == 0	? 0
+		       : msg->u.have_region.synced == 0 ? 2
+							: 3;
+	case PRIV_DOOR:
+		return msg->u.door.rc == 0;
+	case PRIV_SYNC:
+	case PRIV_CONNECT:
+	case PRIV_SPAWN:
+	case PRIV_ERASE:
+	case PRIV_CLIENT:
+		return 1;
+	default:
+		return 0;
+	}
 }
 
 static bool
 goes(uint32_t type, enum priv_way way)
 {
-	switch (type) {
+	switch ((enum priv_type)type) {
 	case PRIV_READY:
 	case PRIV_LOG:
+	case PRIV_STATUS:
 		return way == PRIV_TO_SUPERVISOR;
 	case PRIV_SPAWN:
 		return way == PRIV_TO_SPAWNER;
 	case PRIV_SPAWNED:
 		return way == PRIV_FROM_SPAWNER;
+	case PRIV_CLIENT:
+		return way == PRIV_TO_FLUSHER;
+	case PRIV_FAILED:
+		return way == PRIV_FROM_FLUSHER;
 	default:
+		if (type >= PRIV_BUILD && type <= PRIV_FORGET)
+			return way == PRIV_TO_BUILDER;
+		if (type >= PRIV_HAVE_REGION && type <= PRIV_RESIZED)
+			return way == PRIV_FROM_BUILDER;
 		return type != 0 && type < PRIV_TYPE_END &&
 		       way == PRIV_TO_WORKER;
 	}
@@ -131,8 +155,9 @@ receive(enum priv_way way, const bool *expected)
 	return rc != -EAGAIN;
 }
 
-static const enum priv_way ways[4] = { PRIV_TO_SUPERVISOR, PRIV_FROM_SPAWNER,
-	PRIV_TO_WORKER, PRIV_TO_SPAWNER };
+static const enum priv_way ways[8] = { PRIV_TO_SUPERVISOR, PRIV_FROM_SPAWNER,
+	PRIV_TO_WORKER, PRIV_TO_SPAWNER, PRIV_TO_BUILDER, PRIV_FROM_BUILDER,
+	PRIV_TO_FLUSHER, PRIV_FROM_FLUSHER };
 
 static unsigned
 take_fds(int fds[static FUZZ_FDS_MAX])
@@ -189,7 +214,7 @@ op_round(void)
 {
 	struct priv_msg msg = { 0 };
 	enum priv_type type = fuzz_u8(&in) % (PRIV_TYPE_END + 1U);
-	enum priv_way way = ways[fuzz_u8(&in) % 4];
+	enum priv_way way = ways[fuzz_u8(&in) % 8];
 	int fds[FUZZ_FDS_MAX];
 	unsigned nfds = take_fds(fds);
 	bool fits, expected;
@@ -221,7 +246,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	log_set_level((enum log_level)(fuzz_u8(&in) % LOG_LEVELS));
 	for (unsigned i = 0; i < OPS_MAX && in.left != 0; i++) {
 		uint8_t op = fuzz_u8(&in);
-		enum priv_way way = ways[op >> 6];
+		enum priv_way way = ways[op >> 5];
 		bool good;
 
 		switch (op % 4) {

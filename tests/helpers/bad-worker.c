@@ -86,14 +86,13 @@ main(void)
 	struct priv_msg msg = { 0 };
 	struct priv_setup setup;
 	const char *stage;
+	uint32_t due;
 	int fd = -1;
 
 	loop = epoll_create1(EPOLL_CLOEXEC);
 	if (loop < 0)
 		_exit(1);
 	setup = take(PRIV_SETUP, NULL).u.setup;
-	for (uint32_t n = 0; n < setup.nregions;)
-		n += take(PRIV_REGIONS, NULL).u.regions.n;
 	policy.change_ids = setup.change_ids != 0;
 	policy.uid = setup.uid;
 	policy.gid = setup.gid;
@@ -102,6 +101,9 @@ main(void)
 	msg.u.ready.rules = sandbox_rules();
 	if (priv_send(PRIV_WORKER_FD, PRIV_READY, &msg, NULL, 0) < 0)
 		_exit(1);
+	due = take(PRIV_DEVICE, NULL).u.device.nregions;
+	while (due != 0)
+		due -= take(PRIV_REGIONS, NULL).u.regions.n;
 	(void)take(PRIV_CONNECT, &fd);
 
 	switch (take_order(fd)) {

@@ -184,14 +184,14 @@ worker_of() {
 }
 
 # The daemon's workers: those that serve, and one that is kept ready. (Its other
-# child is the spawner.)
+# children are the spawner and the builder.)
 worker_pids() {
     local stat rest pid ppid
     for stat in /proc/[0-9]*/stat; do
         { read -r rest <"$stat"; } 2>/dev/null || continue
         pid=${rest%% *}
         read -r _ ppid _ <<<"${rest##*) }"
-        if [[ $ppid = "$daemon_pid" && $rest != *'(shmemd-spawner)'* ]]; then
+        if [[ $ppid = "$daemon_pid" && $rest != *'(shmemd-'* ]]; then
             echo "$pid"
         fi
     done | sort -n

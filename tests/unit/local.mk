@@ -24,7 +24,6 @@ UNIT_TESTS = \
 	tests/unit/test_pmem \
 	tests/unit/test_priv \
 	tests/unit/test_region \
-	tests/unit/test_region_spec \
 	tests/unit/test_session \
 	tests/unit/test_state \
 	tests/unit/test_virtq
@@ -136,21 +135,11 @@ tests_unit_test_priv_LDADD = daemon/libshmemd.a $(unit_ldadd)
 
 tests_unit_test_region_CFLAGS = $(unit_cflags) $(NETTLE_CFLAGS)
 tests_unit_test_region_SOURCES = tests/unit/test_region.c \
-	daemon/children.c daemon/children.h \
-	daemon/reason.c daemon/reason.h \
-	daemon/region.c daemon/region.h daemon/region_watch.c \
-	daemon/region_file.c daemon/region_file.h \
-	daemon/region_fill.c daemon/region_fill.h \
+	$(region_sources) \
 	daemon/region_source.c daemon/region_source.h \
 	daemon/size.c daemon/size.h
 tests_unit_test_region_LDADD = daemon/libshmemd.a $(unit_ldadd) \
 	$(NETTLE_LIBS)
-
-tests_unit_test_region_spec_CFLAGS = $(unit_cflags)
-tests_unit_test_region_spec_SOURCES = tests/unit/test_region_spec.c \
-	daemon/region_source.c daemon/region_source.h \
-	daemon/region_spec.c daemon/region_spec.h
-tests_unit_test_region_spec_LDADD = daemon/libshmemd.a $(unit_ldadd)
 
 tests_unit_test_session_CFLAGS = $(unit_cflags)
 tests_unit_test_session_LDADD = $(unit_ldadd)

@@ -84,12 +84,18 @@ try_connect(void)
 	return fd;
 }
 
+static int
+open_path(const char *at)
+{
+	return listener_open_path(&l, at, 0600, (uid_t)-1, (gid_t)-1);
+}
+
 /* Both ways to ask say the same. */
 static void
 expect_path(const char *at, int rc)
 {
 	assert_int_equal(listener_check_path(at), rc);
-	assert_int_equal(listener_open_path(&l, at), rc);
+	assert_int_equal(open_path(at), rc);
 	if (rc < 0)
 		assert_int_equal(l.fd, -1);
 }
@@ -124,7 +130,7 @@ only_the_owner_may_connect_whatever_the_umask(void **state)
 	for (unsigned i = 0; i < ARRAY_LEN(masks); i++) {
 		mode_t saved = umask(masks[i]);
 		struct stat st;
-		int rc = listener_open_path(&l, path);
+		int rc = open_path(path);
 
 		/* It leaves the umask as it was. */
 		assert_int_equal(umask(saved), masks[i]);
@@ -240,7 +246,7 @@ a_path_in_no_directory_is_refused(void **state)
 
 	(void)state;
 	(void)snprintf(at, sizeof(at), "%s/a/b", dir);
-	assert_int_equal(listener_open_path(&l, at), -ENOENT);
+	assert_int_equal(open_path(at), -ENOENT);
 	assert_int_equal(l.fd, -1);
 }
 
@@ -248,7 +254,7 @@ static void
 an_empty_path_is_refused(void **state)
 {
 	(void)state; /* bind() would make it an abstract address */
-	assert_true(listener_open_path(&l, "") < 0);
+	assert_true(open_path("") < 0);
 	assert_int_equal(l.fd, -1);
 }
 
@@ -258,7 +264,7 @@ static void
 closing_unlinks_our_socket(void **state)
 {
 	(void)state;
-	assert_int_equal(listener_open_path(&l, path), 0);
+	assert_int_equal(open_path(path), 0);
 	listener_close(&l);
 	assert_int_equal(l.fd, -1);
 	assert_int_equal(access(path, F_OK), -1);
@@ -272,7 +278,7 @@ closing_leaves_the_socket_of_another(void **state)
 	int fd;
 
 	(void)state;
-	assert_int_equal(listener_open_path(&l, path), 0);
+	assert_int_equal(open_path(path), 0);
 	/* Ours is moved, so that its inode stays taken. */
 	(void)snprintf(kept, sizeof(kept), "%s.old", path);
 	assert_int_equal(rename(path, kept), 0);
@@ -281,6 +287,32 @@ closing_leaves_the_socket_of_another(void **state)
 	assert_int_equal(access(path, F_OK), 0);
 	assert_int_equal(unlink(kept), 0);
 	fd_closep(&fd);
+}
+
+static void
+a_socket_has_the_mode_that_was_asked_for(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(
+	    listener_open_path(&l, path, 0666, (uid_t)-1, getegid()), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0666);
+	assert_int_equal(st.st_gid, getegid());
+	listener_close(&l);
+}
+
+static void
+a_socket_that_cannot_have_its_owner_is_not_made(void **state)
+{
+	(void)state;
+	if (geteuid() == 0)
+		skip(); /* root can give it to anybody */
+	assert_int_equal(
+	    listener_open_path(&l, path, 0600, 0, (gid_t)-1), -EPERM);
+	assert_int_equal(l.fd, -1);
+	assert_int_equal(access(path, F_OK), -1);
 }
 
 /* --- inherited descriptors ----------------------------------------------- */
@@ -371,6 +403,8 @@ main(void)
 		LISTENER_TEST(a_path_must_fit_into_an_address),
 		LISTENER_TEST(a_path_in_no_directory_is_refused),
 		LISTENER_TEST(an_empty_path_is_refused),
+		LISTENER_TEST(a_socket_has_the_mode_that_was_asked_for),
+		LISTENER_TEST(a_socket_that_cannot_have_its_owner_is_not_made),
 		LISTENER_TEST(closing_unlinks_our_socket),
 		LISTENER_TEST(closing_leaves_the_socket_of_another),
 		LISTENER_TEST(

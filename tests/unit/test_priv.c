@@ -22,6 +22,28 @@ static const struct {
 	enum priv_way way;
 	unsigned nfds;
 } types[] = {
+	{ PRIV_DEVICE, PRIV_TO_WORKER, 0 },
+	{ PRIV_SYNC, PRIV_TO_WORKER, 1 },
+	{ PRIV_ASK, PRIV_TO_WORKER, 0 },
+	{ PRIV_STATUS, PRIV_TO_SUPERVISOR, 0 },
+	{ PRIV_BUILD, PRIV_TO_BUILDER, 0 },
+	{ PRIV_DIAL, PRIV_TO_BUILDER, 0 },
+	{ PRIV_CLOSE, PRIV_TO_BUILDER, 0 },
+	{ PRIV_REFUSED, PRIV_TO_BUILDER, 0 },
+	{ PRIV_ERASE, PRIV_TO_BUILDER, 1 },
+	{ PRIV_FORGET, PRIV_TO_BUILDER, 0 },
+	{ PRIV_HAVE_REGION, PRIV_FROM_BUILDER, 0 },
+	{ PRIV_HAVE_REGION, PRIV_FROM_BUILDER, 2 },
+	{ PRIV_HAVE_REGION, PRIV_FROM_BUILDER, 3 },
+	{ PRIV_HAVE_DEVICE, PRIV_FROM_BUILDER, 0 },
+	{ PRIV_HAVE_SHM, PRIV_FROM_BUILDER, 0 },
+	{ PRIV_DOOR, PRIV_FROM_BUILDER, 0 },
+	{ PRIV_DOOR, PRIV_FROM_BUILDER, 1 },
+	{ PRIV_BUILT, PRIV_FROM_BUILDER, 0 },
+	{ PRIV_ERASED, PRIV_FROM_BUILDER, 0 },
+	{ PRIV_RESIZED, PRIV_FROM_BUILDER, 0 },
+	{ PRIV_CLIENT, PRIV_TO_FLUSHER, 1 },
+	{ PRIV_FAILED, PRIV_FROM_FLUSHER, 0 },
 	{ PRIV_SETUP, PRIV_TO_WORKER, 0 },
 	{ PRIV_REGIONS, PRIV_TO_WORKER, 1 },
 	{ PRIV_REGIONS, PRIV_TO_WORKER, 2 },
@@ -76,6 +98,12 @@ right_message(unsigned i)
 	msg.type = types[i].type;
 	if (types[i].type == PRIV_REGIONS)
 		msg.u.regions.n = types[i].nfds;
+	if (types[i].type == PRIV_HAVE_REGION) {
+		msg.u.have_region.is_new = types[i].nfds != 0;
+		msg.u.have_region.synced = types[i].nfds == 3;
+	}
+	if (types[i].type == PRIV_DOOR)
+		msg.u.door.rc = types[i].nfds != 0 ? 0 : -ENOENT;
 	return msg;
 }
 

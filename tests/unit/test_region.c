@@ -1378,6 +1378,14 @@ a_file_system_that_cannot_set_space_aside_is_told(void **state)
 
 static int watch_fd = -1;
 
+static bool
+news(void)
+{
+	struct region_made *const all[] = { &made[0], &made[1] };
+
+	return region_watch_ready(watch_fd, specs, all, 2);
+}
+
 static void
 watch_file(void)
 {
@@ -1392,7 +1400,7 @@ watch_file(void)
 	assert_true(made[0].watch >= 0);
 	assert_int_equal(region_watch(watch_fd, &made[1]), 0);
 	assert_int_equal(made[1].watch, -1);
-	assert_false(region_watch_ready(watch_fd, specs, made, 2));
+	assert_false(news());
 }
 
 static void
@@ -1401,12 +1409,6 @@ watch_ends(void)
 	region_unwatch(watch_fd, &made[0]);
 	assert_int_equal(made[0].watch, -1);
 	fd_closep(&watch_fd);
-}
-
-static bool
-news(void)
-{
-	return region_watch_ready(watch_fd, specs, made, 2);
 }
 
 static void
