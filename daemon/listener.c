@@ -64,6 +64,23 @@ listener_check_path(const char *path)
 	return rc < 0 ? rc : 0;
 }
 
+/* Give the socket at path its owner and group, and look at it. Not by its path
+ * alone: who may write to the directory could put another file there. */
+static int
+give_away(const char *path, uid_t uid, gid_t gid, struct stat *st)
+{
+	AUTO_FD int at = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (at < 0 || fstat(at, st) < 0)
+		return -errno;
+	if (!S_ISSOCK(st->st_mode))
+		return -EEXIST;
+	if ((uid != (uid_t)-1 || gid != (gid_t)-1) &&
+	    fchownat(at, "", uid, gid, AT_EMPTY_PATH) < 0)
+		return -errno;
+	return 0;
+}
+
 int
 listener_open_path(
     struct listener *l, const char *path, mode_t mode, uid_t uid, gid_t gid)
@@ -87,8 +104,8 @@ listener_open_path(
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	/* By umask, so that there is no moment in which others may connect. */
-	mask = umask(0177);
+	/* By umask: a mode that is changed afterwards may be another file's. */
+	mask = umask(0777 & ~mode);
 	rc = bind(fd, (const struct sockaddr *)&address, sizeof(address));
 	if (rc < 0)
 		rc = -errno;
@@ -96,9 +113,10 @@ listener_open_path(
 	if (rc < 0)
 		return rc;
 	/* Nobody can connect before it listens. */
-	if (lchown(path, uid, gid) < 0 || chmod(path, mode) < 0 ||
-	    listen(fd, SOMAXCONN) < 0 || lstat(path, &st) < 0) {
+	rc = give_away(path, uid, gid, &st);
+	if (rc == 0 && listen(fd, SOMAXCONN) < 0)
 		rc = -errno;
+	if (rc < 0) {
 		(void)unlink(path);
 		return rc;
 	}
