@@ -187,8 +187,17 @@ example_commands() {
 serves() {
     local command=$1
     command=${command//\/run\//$BATS_TEST_TMPDIR/}
-    [[ $command =~ --socket-path=([^ ]+) ]]
-    socket=${BASH_REMATCH[1]}
+    if [[ $command =~ --config=([^ ]+) ]]; then
+        # The configuration is the example that comes with it.
+        sed "s#/run/vhost-shmemd#$BATS_TEST_TMPDIR#" "$top_srcdir/contrib/vhost-shmemd.conf.example" \
+            >"$BATS_TEST_TMPDIR/example.conf"
+        echo 'control-socket = none' >>"$BATS_TEST_TMPDIR/example.conf"
+        command=${command/"${BASH_REMATCH[1]}"/$BATS_TEST_TMPDIR/example.conf}
+        socket=$BATS_TEST_TMPDIR/exchange.sock
+    else
+        [[ $command =~ --socket-path=([^ ]+) ]]
+        socket=${BASH_REMATCH[1]}
+    fi
     eval "set -- ${command#vhost-shmemd }"
     "$SHMEMD" --worker="$SHMEMD_WORKER" "$@" >>"$log" 2>&1 3>&- &
     daemon_pid=$!
@@ -208,7 +217,7 @@ serves() {
         serves "$command"
         n=$((n + 1))
     done < <(example_commands vhost-shmemd)
-    assert_equal "$n" 3
+    assert_equal "$n" 4
 }
 
 @test "each vhost-shmemd command of the page on front-ends starts and serves" {

@@ -14,7 +14,7 @@ _vhost_shmemd() {
         prev=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     case $prev in
-    --socket-path | --connect | --worker) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --config | --socket-path | --connect | --control-socket | --worker) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
     --user) mapfile -t COMPREPLY < <(compgen -u -- "$cur") ;;
     --device) mapfile -t COMPREPLY < <(compgen -W 'pmem raw' -- "$cur") ;;
     --front-end) mapfile -t COMPREPLY < <(compgen -W 'qemu rust-vmm crosvm rust-vmm-0.16 rfc' -- "$cur") ;;
@@ -22,7 +22,7 @@ _vhost_shmemd() {
     --log-level) mapfile -t COMPREPLY < <(compgen -W 'error warn info debug' -- "$cur") ;;
     --without) mapfile -t COMPREPLY < <(compgen -W 'packed in-order indirect event-idx' -- "$cur") ;;
     --fd | --region | --message-timeout) ;;
-    *) mapfile -t COMPREPLY < <(compgen -W "--socket-path --fd --connect --device --region --front-end --user --sandbox --once --log-level --message-timeout --without --worker --print-capabilities --print-seccomp --help --version" -- "$cur") ;;
+    *) mapfile -t COMPREPLY < <(compgen -W "--config --check-config --socket-path --fd --connect --device --region --front-end --user --sandbox --once --log-level --control-socket --message-timeout --without --worker --print-capabilities --print-seccomp --help-config --help --version" -- "$cur") ;;
     esac
 }
 
