@@ -11,8 +11,8 @@
 #include "served.h"
 
 /* Who it is: allow-user, allow-group, and who could write to what it shall
- * only read: regions belong to the user owner. Returns NULL, or why not, for
- * the log. */
+ * only read: regions belong to the user owner, or are files. Returns NULL, or
+ * why not, for the log. */
 const char *admission_of(const struct device *device, int fd,
     const struct front_end *who, uid_t owner);
 

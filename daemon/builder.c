@@ -14,6 +14,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,7 +41,12 @@ struct built_region {
 	uint32_t id;
 	char name[PRIV_NAME_MAX];
 	struct region_made made; /* its descriptors for others are gone */
-	int flusher;		 /* until it is sent */
+	/* What ERASE is held against. */
+	dev_t dev;
+	ino_t ino;
+	uint64_t size;
+	enum settings_release release;
+	int flusher; /* until it is sent */
 };
 
 struct built_device {
@@ -324,6 +331,20 @@ watch(struct builder_process *b, struct built_region *r,
 }
 
 static int
+remember(struct built_region *r, const struct region_settings *spec)
+{
+	struct stat st;
+
+	if (fstat(r->made.fd, &st) < 0)
+		return -errno;
+	r->dev = st.st_dev;
+	r->ino = st.st_ino;
+	r->size = spec->size;
+	r->release = spec->release;
+	return 0;
+}
+
+static int
 start_flusher(const struct settings *settings, struct built_region *r,
     const struct region_settings *spec)
 {
@@ -396,9 +417,12 @@ make_regions(struct builder_process *b, struct plan *next)
 			break;
 		}
 		next->regions[i]->made = made[m++];
+		rc = remember(next->regions[i], spec);
 		tell_region(spec);
 		watch(b, next->regions[i], spec);
-		rc = start_flusher(&next->settings, next->regions[i], spec);
+		if (rc == 0)
+			rc = start_flusher(
+			    &next->settings, next->regions[i], spec);
 		/* Those that are left belong to nobody yet. */
 		while (rc < 0 && m < k)
 			region_unmake(&made[m++]);
@@ -745,23 +769,49 @@ close_door(struct builder_process *b, uint32_t device)
 		(void)listener_close(&b->now.control);
 }
 
-/* Which program a front-end is that was turned away. */
+/* The first bytes of a file, as text. Returns how many, or -1. */
+static ssize_t
+read_text(const char *path, char *text, size_t size)
+{
+	AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+
+	if (n > 0 && text[n - 1] == '\n')
+		n--;
+	return n;
+}
+
+/* Which program a process is: its file; or, since to see that of another user
+ * takes the capability to trace it, what it calls itself. */
+static void
+name_program(int pid, char *name, size_t size)
+{
+	char path[32];
+	ssize_t n = -1;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	if (pid > 0)
+		n = readlink(path, name, size - 1);
+	(void)snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	if (pid > 0 && n < 0)
+		n = read_text(path, name, size);
+	if (n < 0)
+		(void)snprintf(name, size, "gone");
+	else
+		name[n] = '\0';
+	log_escape(name);
+}
+
 static void
 tell_refused(struct priv_refused *refused)
 {
-	char link[32], exe[256];
-	ssize_t n = -1;
+	char name[256];
 
 	priv_end_text(refused->device, sizeof(refused->device));
 	priv_end_text(refused->why, sizeof(refused->why));
-	(void)snprintf(link, sizeof(link), "/proc/%d/exe", refused->pid);
-	if (refused->pid > 0)
-		n = readlink(link, exe, sizeof(exe) - 1);
-	exe[n < 0 ? 0 : n] = '\0';
-	log_escape(exe);
+	name_program(refused->pid, name, sizeof(name));
 	log_warn("device %s: a front-end was refused: pid %d (%s), uid %u: %s",
-	    refused->device, refused->pid, n < 0 ? "gone" : exe, refused->uid,
-	    refused->why);
+	    refused->device, refused->pid, name, refused->uid, refused->why);
 	if (refused->others != 0)
 		log_warn("device %s: %u more were refused", refused->device,
 		    refused->others);
@@ -777,19 +827,32 @@ region_by_id(const struct builder_process *b, uint32_t id)
 	return r;
 }
 
+/* The supervisor holds other descriptors, and receives some of workers: none
+ * of those is written to, whoever has taken it over. */
+static bool
+is_region(const struct built_region *r, int fd)
+{
+	struct stat st;
+
+	return r != NULL && r->release != RELEASE_KEEP && fstat(fd, &st) == 0 &&
+	       st.st_dev == r->dev && st.st_ino == r->ino;
+}
+
 static void
 erase(struct builder_process *b, const struct priv_about_region *order, int fd)
 {
 	struct priv_msg msg = { .u.about_region.id = order->id };
 	const struct idle idle = { b->sock, look_after, b };
 	const struct built_region *r = region_by_id(b, order->id);
-	const char *what;
+	const char *what = "another region was sent";
 
 	/* One that comes meanwhile begins at once; but not without end. */
 	b->erasing++;
 	msg.u.about_region.rc =
-	    region_erase(fd, order->size, (enum settings_release)order->release,
-		b->erasing < ERASING_MAX ? &idle : NULL, &what);
+	    is_region(r, fd)
+		? region_erase(fd, r->size, r->release,
+		      b->erasing < ERASING_MAX ? &idle : NULL, &what)
+		: -EINVAL;
 	b->erasing--;
 	if (msg.u.about_region.rc < 0)
 		log_error("region %s: cannot be erased, and is not given to "

@@ -7,6 +7,7 @@
 #include "fd.h"
 #include "log.h"
 #include "loop.h"
+#include "peerfd.h"
 
 #include <event2/event.h>
 #include <stddef.h>
@@ -21,7 +22,7 @@ leave(struct gate_waiter *w)
 	if (w->fd < 0)
 		return;
 	(void)event_del(&w->hung_up);
-	fd_closep(&w->fd);
+	peerfd_closep(&w->fd);
 }
 
 static void
@@ -222,7 +223,7 @@ gate_who(int fd, struct front_end *who)
 void
 gate_admit(struct gate *g, int fd, const struct front_end *who, uint32_t device)
 {
-	AUTO_FD int owned = fd;
+	AUTO_PEERFD int owned = fd;
 	enum pace_reason reason;
 	struct gate_waiter *w;
 	uint64_t wait, now = loop_now();

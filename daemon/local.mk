@@ -44,6 +44,7 @@ vhost_shmemd_SOURCES = \
 	daemon/orders.c daemon/orders.h \
 	daemon/options.c daemon/options.h \
 	daemon/pace.c daemon/pace.h \
+	daemon/peerfd.c daemon/peerfd.h \
 	daemon/served.c daemon/served.h \
 	daemon/settings_print.c daemon/settings_print.h \
 	daemon/spawn.c daemon/spawn.h \

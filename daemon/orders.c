@@ -100,6 +100,9 @@ attach(struct orders *o, struct control_client *c, json_t *request)
 	} else if (r->erasing) {
 		control_refuse(
 		    &o->control, c, "the region is being erased; try again");
+	} else if (r->unerased) {
+		control_refuse(&o->control, c,
+		    "the region could not be erased after its last use");
 	} else if (!reading && r->info.access == MEMORY_READ_ONLY) {
 		control_refuse(&o->control, c,
 		    "the region is read-only for everybody: attach it with "
@@ -118,10 +121,10 @@ static void
 reload(struct orders *o, struct control_client *c)
 {
 	bool later;
+	const char *why = o->reload(o->ctx, &later);
 
-	if (!o->reload(o->ctx, &later))
-		control_refuse(&o->control, c,
-		    "there is no configuration file to read (--config)");
+	if (why != NULL)
+		control_refuse(&o->control, c, why);
 	else
 		c->asks = later ? ASKS_NEXT_RELOAD : ASKS_RELOAD;
 }

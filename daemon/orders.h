@@ -15,9 +15,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Begin a reload. Returns false if there is nothing to read. *later: one is
- * going on, and this one comes after it. */
-typedef bool orders_reload(void *ctx, bool *later);
+/* Begin a reload. Returns NULL, or why there is none. *later: one is going on,
+ * and this one comes after it. */
+typedef const char *orders_reload(void *ctx, bool *later);
 
 struct orders {
 	struct control control;

@@ -78,7 +78,7 @@ enum priv_way {
 
 /* Changes with each change of a struct below: programs of two builds do not
  * talk to each other. */
-#define PRIV_VERSION 4U
+#define PRIV_VERSION 5U
 
 #define PRIV_NAME_MAX 64U    /* with NUL */
 #define PRIV_CONFIG_MAX 256U /* bytes */
@@ -219,15 +219,14 @@ struct priv_refused {
 	uint32_t uid;
 	uint32_t others; /* that were refused since the last line */
 	char device[PRIV_NAME_MAX];
-	char why[128];
+	char why[192];
 };
 
-/* ERASE, ERASED, FORGET and RESIZED; and FAILED, without the number. */
+/* ERASE, ERASED, FORGET and RESIZED; and FAILED, without the number. How much
+ * to erase, and how, the builder knows. */
 struct priv_about_region {
 	uint32_t id;
 	int32_t rc; /* a negative errno, or 0 */
-	uint64_t size;
-	uint32_t release; /* enum settings_release */
 };
 
 struct priv_built {

@@ -4,11 +4,17 @@
 
 #include "served.h"
 
+#include "device_kind.h"
 #include "fd.h"
+#include "memory.h"
+#include "peerfd.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Of a device. */
+#define SHMIDS 256U
 
 void
 served_init(struct served *served, const struct served_ops *ops, void *ctx)
@@ -79,7 +85,8 @@ close_door(struct served *served, struct device *device)
 	if (device->door < 0)
 		return;
 	served->ops->closing(served->ctx, device);
-	fd_closep(&device->door);
+	/* With those who have not been accepted. */
+	peerfd_closep(&device->door);
 }
 
 static void
@@ -122,19 +129,22 @@ served_close_door(struct served *served, struct device *device)
 	close_door(served, device);
 }
 
+bool
+served_is_repeated(const struct device *device, unsigned i)
+{
+	for (unsigned k = 0; k < i; k++)
+		if (device->shm[k].region == device->shm[i].region)
+			return true;
+	return false;
+}
+
 void
 served_hold(struct device *device)
 {
 	device->holders++;
 	for (unsigned i = 0; i < device->nshm; i++)
-		device->shm[i].region->connections++;
-}
-
-void
-served_release_region(struct served *served, struct region *region)
-{
-	region->connections--;
-	sweep(served);
+		if (!served_is_repeated(device, i))
+			device->shm[i].region->connections++;
 }
 
 void
@@ -142,7 +152,8 @@ served_release(struct served *served, struct device *device)
 {
 	device->holders--;
 	for (unsigned i = 0; i < device->nshm; i++)
-		device->shm[i].region->connections--;
+		if (!served_is_repeated(device, i))
+			device->shm[i].region->connections--;
 	sweep(served);
 }
 
@@ -160,7 +171,8 @@ stage_region(struct served *served, const struct priv_have_region *info,
 		r->kept = true;
 		return 0;
 	}
-	if (r != NULL || region_in(served->staged_regions, info->id) != NULL)
+	if (r != NULL || region_in(served->staged_regions, info->id) != NULL ||
+	    info->access > MEMORY_COPY)
 		return -EPROTO;
 	r = calloc(1, sizeof(*r));
 	if (r == NULL)
@@ -180,8 +192,10 @@ stage_device(struct served *served, const struct priv_have_device *info)
 {
 	struct device *d;
 
-	if (device_in(served->staged_devices, info->id) != NULL ||
-	    info->nshm == 0 || info->nshm > 256 ||
+	if (info->id == PRIV_CONTROL || info->id == PRIV_ALL ||
+	    device_in(served->staged_devices, info->id) != NULL ||
+	    info->nshm == 0 || info->nshm > SHMIDS ||
+	    info->device.type >= DEVICE_IDS ||
 	    info->nallow_users > PRIV_ALLOW_MAX ||
 	    info->nallow_groups > PRIV_ALLOW_MAX)
 		return -EPROTO;
@@ -214,9 +228,15 @@ stage_shm(struct served *served, const struct priv_have_shm *info)
 		struct region *r =
 		    region_in(served->staged_regions, info->shm[i].region);
 
-		if (r == NULL)
+		if (r == NULL) {
+			/* One that is about to be retired would be freed
+			 * under the device. */
 			r = region_in(served->regions, info->shm[i].region);
-		if (r == NULL || r->retired)
+			if (r == NULL || !r->kept)
+				return -EPROTO;
+		}
+		if (info->shm[i].shmid >= SHMIDS ||
+		    info->shm[i].access > MEMORY_COPY)
 			return -EPROTO;
 		d->shm[d->nshm++] = (struct served_shm){
 			.shmid = info->shm[i].shmid,
@@ -301,6 +321,8 @@ inherit(struct served *served, struct device *device)
 		return;
 	device->served = old->served;
 	device->refused = old->refused;
+	device->refused_second = old->refused_second;
+	device->refused_untold = old->refused_untold;
 	if (device->door < 0 && old->door >= 0) {
 		served->ops->closing(served->ctx, old);
 		device->connected = old->connected;

@@ -24,10 +24,12 @@ struct region {
 	int read_fd; /* owned: the same for reading only */
 	int flusher; /* owned: the channel of its flusher, or -1 */
 	struct event flusher_ready;
-	unsigned connections; /* that hold it; and what else does */
+	unsigned connections; /* that hold it */
 	bool kept;	      /* of the staged configuration, too */
 	bool retired;	      /* of none any more */
-	bool erasing;	      /* must not be given to anybody now */
+	bool erasing;	      /* must not be given to anybody now, */
+	bool erase_due;	      /* for the builder had no room for the order; */
+	bool unerased;	      /* or ever: that has failed */
 	bool resized;	      /* its file has another size than it had */
 	int failed; /* a negative errno: its disk has lost something */
 };
@@ -97,12 +99,14 @@ struct region *served_region_by_name(
     const struct served *served, const char *name);
 struct device *served_device(const struct served *served, uint32_t id);
 
+/* Whether a region is that of an earlier shmid of the device, too: it is held
+ * and counted once. */
+bool served_is_repeated(const struct device *device, unsigned i);
+
 /* A connection begins to hold the device, and all its regions; it ends. What
  * is not needed any more is freed. */
 void served_hold(struct device *device);
 void served_release(struct served *served, struct device *device);
-/* The same for one region. */
-void served_release_region(struct served *served, struct region *region);
 
 /* Close a device's door, for now or for ever. */
 void served_close_door(struct served *served, struct device *device);

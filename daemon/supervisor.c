@@ -20,6 +20,7 @@
 #include "log.h"
 #include "loop.h"
 #include "orders.h"
+#include "peerfd.h"
 #include "priv.h"
 #include "sandbox.h"
 #include "served.h"
@@ -48,9 +49,17 @@ static const struct timeval rest = { .tv_sec = 1 };
  * from its start on; a second is long. */
 static const struct timeval between_tries = { .tv_usec = 250000 };
 #define TRIES_MAX 120U
+/* When the builder has too many orders. */
+static const struct timeval order_again = { .tv_usec = 50000 };
 /* The pause after a worker that ends before it serves: first, and at most. */
 #define PAUSE_FIRST 1
 #define PAUSE_MOST 32
+
+/* A region that the builder has not been told of yet. */
+struct forgotten {
+	struct forgotten *next;
+	uint32_t id;
+};
 
 struct supervisor {
 	const struct settings *settings;
@@ -65,10 +74,12 @@ struct supervisor {
 	bool building; /* a BUILD is going on */
 	bool build_again; /* and another is wanted */
 	bool ending;
-	bool broken;	/* the spawner is gone */
-	int status;	/* exit status */
-	uid_t owner;	/* of regions: who has started us */
-	unsigned tries; /* of --connect */
+	bool broken;		     /* the spawner is gone */
+	int status;		     /* exit status */
+	uid_t owner;		     /* of regions: who has started us */
+	unsigned tries;		     /* of --connect */
+	struct forgotten *forgotten; /* owned */
+	struct event order_event;    /* orders wait for room */
 	struct event builder_event, retry_event, dial_event, deadline_event;
 	struct event term_event, int_event, child_event, hup_event;
 };
@@ -241,7 +252,7 @@ can_serve(void *ctx, uint32_t device)
 static void
 let_in(struct supervisor *sv, struct device *d, int fd)
 {
-	AUTO_FD int owned = fd;
+	AUTO_PEERFD int owned = fd;
 	struct front_end who;
 	const char *why;
 
@@ -258,7 +269,7 @@ door_ready(evutil_socket_t listening, short what, void *arg)
 {
 	struct supervisor *sv = arg;
 	struct device *d = sv->served.devices;
-	AUTO_FD int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+	AUTO_PEERFD int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
 
 	(void)what;
 	if (fd < 0) {
@@ -319,7 +330,8 @@ flusher_ready(evutil_socket_t fd, short what, void *arg)
 	if (rc == -EAGAIN)
 		return;
 	if (rc == 1) {
-		r->failed = msg.u.about_region.rc;
+		rc = msg.u.about_region.rc;
+		r->failed = rc < 0 ? rc : -EIO;
 		return;
 	}
 	(void)event_del(&r->flusher_ready);
@@ -343,6 +355,21 @@ on_added(void *ctx, struct region *r)
 	(void)event_add(&r->flusher_ready, NULL);
 }
 
+/* The builder has too many orders already, and holds memory and locks of the
+ * region until it hears this one. */
+static void
+forget_later(struct supervisor *sv, uint32_t id)
+{
+	struct forgotten *f = malloc(sizeof(*f));
+
+	if (f == NULL)
+		return;
+	f->id = id;
+	f->next = sv->forgotten;
+	sv->forgotten = f;
+	(void)event_add(&sv->order_event, &order_again);
+}
+
 static void
 on_removing(void *ctx, struct region *r)
 {
@@ -351,7 +378,8 @@ on_removing(void *ctx, struct region *r)
 
 	if (r->flusher >= 0)
 		(void)event_del(&r->flusher_ready);
-	(void)!builder_order(&sv->builder, PRIV_FORGET, &msg, -1);
+	if (builder_order(&sv->builder, PRIV_FORGET, &msg, -1) == -EAGAIN)
+		forget_later(sv, r->info.id);
 }
 
 static void
@@ -370,32 +398,87 @@ static const struct served_ops served_ops = {
 	.control = on_control,
 };
 
+static void
+unerased(struct region *r)
+{
+	r->erasing = false;
+	r->unerased = true;
+	log_error("region %s: cannot be erased, and is not given to anybody "
+		  "any more",
+	    r->info.name);
+}
+
+static void
+erase(struct supervisor *sv, struct region *r)
+{
+	struct priv_msg msg = { .u.about_region.id = r->info.id };
+	int rc = builder_order(&sv->builder, PRIV_ERASE, &msg, r->fd);
+
+	r->erasing = true;
+	r->erase_due = rc == -EAGAIN;
+	if (r->erase_due)
+		(void)event_add(&sv->order_event, &order_again);
+	else if (rc < 0)
+		unerased(r);
+	else
+		log_debug("region %s: is erased", r->info.name);
+}
+
 /* Erase what nobody has any more, before somebody else gets it. */
 static void
 erase_released(struct supervisor *sv, const struct device *d)
 {
 	for (unsigned i = 0; i < d->nshm; i++) {
 		struct region *r = d->shm[i].region;
-		struct priv_msg msg = { 0 };
 
 		/* The connection that ends is still counted. */
-		if (r->info.release == RELEASE_KEEP || r->retired ||
-		    r->connections != 1)
-			continue;
-		msg.u.about_region.id = r->info.id;
-		msg.u.about_region.size = r->info.size;
-		msg.u.about_region.release = r->info.release;
-		r->erasing = true;
-		if (builder_order(&sv->builder, PRIV_ERASE, &msg, r->fd) < 0)
-			log_error("region %s: cannot be erased, and is not "
-				  "given to anybody any more",
-			    r->info.name);
-		else
-			log_debug("region %s: is erased", r->info.name);
+		if (r->info.release != RELEASE_KEEP && !r->retired &&
+		    !served_is_repeated(d, i) && r->connections == 1)
+			erase(sv, r);
+	}
+}
+
+/* The builder had no room for these orders. */
+static void
+order_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *sv = arg;
+
+	(void)fd;
+	(void)what;
+	for (struct region *r = sv->served.regions; r != NULL; r = r->next)
+		if (r->erase_due)
+			erase(sv, r);
+	while (sv->forgotten != NULL) {
+		struct forgotten *f = sv->forgotten;
+		struct priv_msg msg = { .u.about_region.id = f->id };
+
+		if (builder_order(&sv->builder, PRIV_FORGET, &msg, -1) ==
+		    -EAGAIN) {
+			(void)event_add(&sv->order_event, &order_again);
+			return;
+		}
+		sv->forgotten = f->next;
+		free(f);
 	}
 }
 
 /* --- the builder --------------------------------------------------------- */
+
+/* Who waits for a reload waits in vain. */
+static void
+builder_is_silent(struct supervisor *sv, int rc)
+{
+	struct priv_built built = {
+		.rc = rc,
+		.text = "the builder does not answer; nothing was changed",
+	};
+
+	log_error("the builder does not answer: %s", strerror(-rc));
+	orders_reloaded(&sv->orders, built.rc, built.text);
+	/* Those who wait for the next one. */
+	orders_reloaded(&sv->orders, built.rc, built.text);
+}
 
 static int
 order_build(struct supervisor *sv)
@@ -406,7 +489,7 @@ order_build(struct supervisor *sv)
 	if (rc == 0)
 		sv->building = true;
 	else
-		log_error("the builder does not answer: %s", strerror(-rc));
+		builder_is_silent(sv, rc);
 	return rc;
 }
 
@@ -490,7 +573,9 @@ on_erased(struct supervisor *sv, const struct priv_about_region *erased)
 	struct region *r = served_region(&sv->served, erased->id);
 
 	/* What could not be erased stays unused. */
-	if (r != NULL && erased->rc == 0)
+	if (r != NULL && erased->rc < 0)
+		unerased(r);
+	else if (r != NULL)
 		r->erasing = false;
 }
 
@@ -603,6 +688,10 @@ helper_ended(struct supervisor *sv, const char *which)
 		    which);
 	sv->broken = true;
 	close_doors(sv);
+	gate_close(&sv->gate);
+	if (sv->building)
+		builder_is_silent(sv, -EPIPE);
+	sv->building = false;
 	if (crew_count(&sv->crew, WORKER_SERVING) == 0)
 		finish(sv, EXIT_FAILURE);
 }
@@ -672,31 +761,33 @@ end_ready(evutil_socket_t signo, short what, void *arg)
 		finish(sv, EXIT_SUCCESS);
 }
 
-static bool
+static const char *
 reload(void *ctx, bool *later)
 {
 	struct supervisor *sv = ctx;
 
-	if (sv->settings->config == NULL || sv->ending || !sv->ordered)
-		return false;
+	if (sv->settings->config == NULL)
+		return "there is no configuration file to read (--config)";
+	if (sv->ending || !sv->ordered)
+		return "not now: it is starting or ending";
 	*later = sv->building;
 	if (sv->building)
 		sv->build_again = true;
-	else
-		return order_build(sv) == 0;
-	return true;
+	else if (order_build(sv) < 0)
+		return "the builder does not answer";
+	return NULL;
 }
 
 static void
 hup_ready(evutil_socket_t signo, short what, void *arg)
 {
 	bool later;
+	const char *why = reload(arg, &later);
 
 	(void)signo;
 	(void)what;
-	if (!reload(arg, &later))
-		log_warn("reload: there is no configuration file to read "
-			 "(--config)");
+	if (why != NULL)
+		log_warn("reload: %s", why);
 }
 
 /* --- start --------------------------------------------------------------- */
@@ -776,6 +867,7 @@ add_events(struct supervisor *sv)
 	served_init(&sv->served, &served_ops, sv);
 	(void)event_assign(&sv->retry_event, sv->base, -1, 0, retry_ready, sv);
 	(void)event_assign(&sv->dial_event, sv->base, -1, 0, dial_ready, sv);
+	(void)event_assign(&sv->order_event, sv->base, -1, 0, order_ready, sv);
 	(void)event_assign(
 	    &sv->deadline_event, sv->base, -1, 0, deadline_ready, sv);
 	(void)event_assign(&sv->builder_event, sv->base, sv->builder.sock,
@@ -786,6 +878,8 @@ add_events(struct supervisor *sv)
 	(void)evsignal_assign(
 	    &sv->child_event, sv->base, SIGCHLD, child_ready, sv);
 	(void)evsignal_assign(&sv->hup_event, sv->base, SIGHUP, hup_ready, sv);
+	if (peerfd_init() < 0)
+		return -EINVAL;
 	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		if (event_add(signals[i], NULL) < 0)
 			return -ENOMEM;
@@ -793,6 +887,18 @@ add_events(struct supervisor *sv)
 		       event_add(&sv->deadline_event, &deadline) < 0
 		   ? -ENOMEM
 		   : 0;
+}
+
+/* The builder ends, and with it what it holds. */
+static void
+forget_the_forgotten(struct supervisor *sv)
+{
+	while (sv->forgotten != NULL) {
+		struct forgotten *f = sv->forgotten;
+
+		sv->forgotten = f->next;
+		free(f);
+	}
 }
 
 /* Close everything that is ours; end workers that are left. */
@@ -804,6 +910,7 @@ clean_up(struct supervisor *sv)
 	crew_close(&sv->crew);
 	if (sv->base != NULL) {
 		served_free(&sv->served);
+		forget_the_forgotten(sv);
 		(void)event_del(&sv->builder_event);
 		(void)event_del(&sv->term_event);
 		(void)event_del(&sv->int_event);
@@ -811,6 +918,7 @@ clean_up(struct supervisor *sv)
 		(void)event_del(&sv->hup_event);
 		(void)event_del(&sv->retry_event);
 		(void)event_del(&sv->dial_event);
+		(void)event_del(&sv->order_event);
 		(void)event_del(&sv->deadline_event);
 		event_base_free(sv->base);
 		libevent_global_shutdown();

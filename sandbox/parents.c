@@ -129,7 +129,6 @@ static const unsigned builder_caps[] = {
 	CAP_CHOWN,	  /* lchown: a socket's owner and group */
 	CAP_FOWNER,	  /* chmod: a socket that has another owner by then */
 	CAP_IPC_LOCK,	  /* mlock, and huge pages */
-	CAP_SYS_PTRACE,	  /* /proc/PID/exe of a front-end that was refused */
 	CAP_SETGID,	  /* a flusher becomes the workers' user */
 	CAP_SETUID,	  /* the same */
 	CAP_SETPCAP,	  /* its bounding set */
