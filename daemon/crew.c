@@ -8,6 +8,7 @@
 #include "layers.h"
 #include "log.h"
 #include "loop.h"
+#include "peerfd.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -62,6 +63,17 @@ find(struct crew *crew, enum worker_state state)
 {
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		if (crew->workers[i].state == state)
+			return &crew->workers[i];
+	return NULL;
+}
+
+/* One without a connection that can still be told something. */
+static struct worker_entry *
+find_idle(struct crew *crew, enum worker_state state)
+{
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		if (crew->workers[i].state == state &&
+		    crew->workers[i].chan >= 0)
 			return &crew->workers[i];
 	return NULL;
 }
@@ -121,7 +133,8 @@ hang_up(struct worker_entry *w)
 	if (w->chan < 0)
 		return;
 	(void)event_del(&w->event);
-	fd_closep(&w->chan);
+	/* What it has sent and we have not read goes, too. */
+	peerfd_closep(&w->chan);
 }
 
 void
@@ -170,15 +183,29 @@ on_message(struct crew *crew, struct worker_entry *w, struct priv_msg *msg)
 		on_ready(crew, w, &msg->u.ready);
 		return true;
 	case PRIV_STATUS:
+		/* Late, or not asked for: nobody waits for it. */
+		if (!w->asked)
+			return true;
 		w->status = msg->u.status;
-		if (!w->answered) {
-			w->answered = true;
-			crew->answered(crew->ctx);
-		}
+		w->asked = false;
+		w->answered = true;
+		crew->answered(crew->ctx);
 		return true;
 	default:
 		return false;
 	}
+}
+
+/* What a worker sends may have descriptors, which are closed unseen. */
+static int
+receive(int chan, struct priv_msg *msg)
+{
+	int none[PRIV_REGIONS_MAX], rc;
+
+	peerfd_begin();
+	rc = priv_recv(chan, PRIV_TO_SUPERVISOR, false, msg, none);
+	peerfd_end();
+	return rc;
 }
 
 static void
@@ -194,8 +221,7 @@ worker_ready(evutil_socket_t chan, short what, void *arg)
 			w = &crew->workers[i];
 	for (unsigned i = 0; w != NULL && i < MESSAGES_MAX; i++) {
 		struct priv_msg msg;
-		int none[PRIV_REGIONS_MAX];
-		int rc = priv_recv(chan, PRIV_TO_SUPERVISOR, false, &msg, none);
+		int rc = receive(chan, &msg);
 
 		if (rc == -EAGAIN)
 			return;
@@ -223,8 +249,9 @@ crew_ask(struct crew *crew)
 		struct priv_msg msg = { 0 };
 
 		w->answered = false;
-		n += w->state == WORKER_SERVING && w->chan >= 0 &&
-		     priv_send(w->chan, PRIV_ASK, &msg, NULL, 0) == 0;
+		w->asked = w->state == WORKER_SERVING && w->chan >= 0 &&
+			   priv_send(w->chan, PRIV_ASK, &msg, NULL, 0) == 0;
+		n += w->asked;
 	}
 	return n;
 }
@@ -241,31 +268,36 @@ has_copies(const struct device *device)
 	return false;
 }
 
-/* The channel to whoever makes flushes of this device reach the disk. Only a
- * pmem device has flushes, and one region. Returns -1 if there is none, or
- * another negative errno. */
+/*
+ * The channel to whoever makes flushes of this device reach the disk goes to
+ * *chan, the caller's; or -1 if there is none. Only a pmem device has flushes,
+ * and one region. Of a flusher that has ended it is one that is closed at the
+ * other end: FLUSH fails, as it does for those who were there before. Returns 0
+ * or a negative errno: -EAGAIN if the flusher has not taken those before us.
+ */
 static int
-flush_channel(const struct device *device)
+flush_channel(const struct device *device, int *chan)
 {
 	const struct served_shm *shm = &device->shm[0];
 	struct priv_msg msg = { 0 };
 	int pair[2], rc;
 
+	*chan = -1;
 	if (device->info.device.type != DEVICE_PMEM ||
 	    shm->access != MEMORY_READ_WRITE || shm->region->flusher < 0)
-		return -1;
+		return 0;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
 		0, pair) < 0)
 		return -errno;
 	msg.u.client.max_flushes = device->info.max_flushes;
 	rc = priv_send(shm->region->flusher, PRIV_CLIENT, &msg, &pair[1], 1);
 	fd_closep(&pair[1]);
-	if (rc < 0) {
+	if (rc < 0 && rc != -EPIPE && rc != -ECONNRESET) {
 		fd_closep(&pair[0]);
-		/* It has gone: so say the answers that are not. */
 		return rc;
 	}
-	return pair[0];
+	*chan = pair[0];
+	return 0;
 }
 
 static int
@@ -295,17 +327,12 @@ send_regions(const struct worker_entry *w, const struct device *device)
 }
 
 static int
-send_device(const struct worker_entry *w, const struct device *device)
+send_device(
+    const struct worker_entry *w, const struct device *device, int flush)
 {
 	struct priv_msg msg = { 0 };
-	AUTO_FD int flush = flush_channel(device);
 	int rc;
 
-	if (flush < -1) {
-		log_error("region %s: its flusher does not answer: %s",
-		    device->shm[0].region->info.name, strerror(-flush));
-		return flush;
-	}
 	msg.u.device = device->info.device;
 	msg.u.device.nregions = device->nshm;
 	msg.u.device.sync = flush >= 0;
@@ -377,10 +404,10 @@ one_for(struct crew *crew, const struct device *device)
 
 	if (has_copies(device))
 		return start(crew, true);
-	w = find(crew, WORKER_SPARE);
+	w = find_idle(crew, WORKER_SPARE);
 	/* One that is starting takes the connection when it is confined. */
 	if (w == NULL)
-		w = find(crew, WORKER_STARTING);
+		w = find_idle(crew, WORKER_STARTING);
 	return w != NULL ? w : start(crew, false);
 }
 
@@ -388,20 +415,30 @@ struct worker_entry *
 crew_hand_over(struct crew *crew, struct device *device, int fd,
     const struct front_end *front_end)
 {
-	struct worker_entry *w = one_for(crew, device);
 	struct priv_msg msg = { 0 };
-	int rc;
+	AUTO_FD int flush = -1;
+	struct worker_entry *w;
+	int rc = flush_channel(device, &flush);
 
+	if (rc < 0) {
+		log_error("a front-end was turned away: region %s: its flusher "
+			  "does not answer: %s",
+		    device->shm[0].region->info.name, strerror(-rc));
+		return NULL;
+	}
+	w = one_for(crew, device);
 	if (w == NULL) {
 		log_error("a front-end was turned away: no worker for it");
 		return NULL;
 	}
-	rc = send_device(w, device);
+	rc = send_device(w, device, flush);
 	if (rc == 0)
 		rc = priv_send(w->chan, PRIV_CONNECT, &msg, &fd, 1);
 	if (rc < 0) {
 		log_error("%s: connection not handed over: %s", who(w),
 		    strerror(-rc));
+		/* Half told, it is of no use to the next one. */
+		hang_up(w);
 		(void)kill(w->pid, SIGKILL);
 		return NULL;
 	}
@@ -509,6 +546,8 @@ crew_reap(struct crew *crew, pid_t pid, int status, struct crew_end *end)
 		.crashed = has_crashed(status) && !w->dismissed,
 	};
 	w->state = WORKER_FREE;
+	if (w->asked)
+		crew->answered(crew->ctx);
 	return true;
 }
 

@@ -42,6 +42,7 @@ struct worker_entry {
 	struct front_end front_end; /* whose connection it is */
 	uint64_t since;		    /* loop_now() of that */
 	bool dismissed;		    /* by the operator */
+	bool asked;		    /* by crew_ask(), and has not answered */
 	bool answered;		    /* status is that of the last crew_ask() */
 	struct priv_status status;
 	time_t second;	    /* of the lines counted */
@@ -57,7 +58,7 @@ struct crew {
 	void *ctx;
 	/* A worker is confined. */
 	void (*ready)(void *ctx, struct worker_entry *w);
-	/* It has told its status. */
+	/* It has told its status, or never will. */
 	void (*answered)(void *ctx);
 	bool ending;	/* what ends now ends as it should */
 	int pause;	/* seconds before the next start of a spare; 0: none */

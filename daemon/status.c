@@ -20,10 +20,11 @@ static const char *const access_names[] = {
 	[MEMORY_COPY] = "copy",
 };
 
+/* JSON's numbers are signed here, and a worker may say any. */
 static json_t *
 number(uint64_t value)
 {
-	return json_integer((json_int_t)value);
+	return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value);
 }
 
 /* Bytes that are there, in memory or, of a file, on its disk. */
