@@ -6,6 +6,8 @@
 
 #include "fd.h"
 #include "log.h"
+#include "loop.h"
+#include "peerfd.h"
 #include "scm.h"
 
 #include <errno.h>
@@ -14,6 +16,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
+/* How long accepting rests when descriptors have run out. */
+static const struct timeval rest = { .tv_sec = 1 };
+
 static void
 leave(struct control_client *c)
 {
@@ -21,7 +26,7 @@ leave(struct control_client *c)
 		return;
 	(void)event_del(&c->readable);
 	(void)event_del(&c->writable);
-	fd_closep(&c->fd);
+	peerfd_closep(&c->fd);
 	free(c->out);
 	c->out = NULL;
 	c->waiting = false;
@@ -185,9 +190,11 @@ readable_ready(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	/* Without room for descriptors the kernel closes what comes. */
+	peerfd_begin();
 	n = iov.iov_len == 0
 		? -EAGAIN
 		: recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	peerfd_end();
 	if (n == 0 || (n == -1 && errno != EAGAIN && errno != EINTR)) {
 		leave(c);
 		return;
@@ -200,7 +207,7 @@ readable_ready(evutil_socket_t fd, short what, void *arg)
 /* --- clients ------------------------------------------------------------- */
 
 static bool
-may_use(const struct control *control, int fd)
+may_use(struct control *control, int fd)
 {
 	struct ucred peer = { .uid = (uid_t)-1 };
 	socklen_t len = sizeof(peer);
@@ -211,8 +218,11 @@ may_use(const struct control *control, int fd)
 	if (peer.uid == 0 || peer.uid == control->owner ||
 	    control->gid != (gid_t)-1)
 		return true;
-	log_warn(
-	    "control: pid %d, uid %u was refused", (int)peer.pid, peer.uid);
+	/* A flood makes one line a second. */
+	if (loop_now() / 1000 != control->refused_second)
+		log_warn("control: pid %d, uid %u was refused", (int)peer.pid,
+		    peer.uid);
+	control->refused_second = loop_now() / 1000;
 	return false;
 }
 
@@ -221,9 +231,16 @@ door_ready(evutil_socket_t listening, short what, void *arg)
 {
 	struct control *control = arg;
 	struct control_client *c = control->clients;
-	AUTO_FD int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+	AUTO_PEERFD int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
 
 	(void)what;
+	if (fd < 0 && errno != EAGAIN && errno != EINTR &&
+	    errno != ECONNABORTED) {
+		/* It still waits, and descriptors have run out. */
+		log_error("control: accept: %s", strerror(errno));
+		(void)event_del(&control->door_ready);
+		(void)event_add(&control->door_again, &rest);
+	}
 	if (fd < 0 || !may_use(control, fd))
 		return;
 	while (c < control->clients + CONTROL_CLIENTS_MAX && c->fd >= 0)
@@ -246,10 +263,21 @@ door_ready(evutil_socket_t listening, short what, void *arg)
 }
 
 static void
+door_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct control *control = arg;
+
+	(void)fd;
+	(void)what;
+	(void)event_add(&control->door_ready, NULL);
+}
+
+static void
 close_door(struct control *control)
 {
 	if (control->door < 0)
 		return;
+	(void)event_del(&control->door_again);
 	(void)event_del(&control->door_ready);
 	fd_closep(&control->door);
 }
@@ -276,6 +304,8 @@ control_open(struct control *control, int door, gid_t gid)
 	control->gid = gid;
 	(void)event_assign(&control->door_ready, control->base, door,
 	    EV_READ | EV_PERSIST, door_ready, control);
+	(void)event_assign(
+	    &control->door_again, control->base, -1, 0, door_again, control);
 	if (event_add(&control->door_ready, NULL) < 0)
 		close_door(control);
 }

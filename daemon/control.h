@@ -49,7 +49,8 @@ struct control {
 	uid_t owner;
 	gid_t gid; /* -1: none */
 	int door;  /* owned; -1: none */
-	struct event door_ready;
+	struct event door_ready, door_again;
+	uint64_t refused_second; /* of the last line about it */
 	struct control_client clients[CONTROL_CLIENTS_MAX];
 };
 
