@@ -7,6 +7,7 @@
 #include "fd.h"
 #include "log.h"
 #include "loop.h"
+#include "peerfd.h"
 #include "priv.h"
 #include "sandbox.h"
 #include "worker.h"
@@ -62,7 +63,7 @@ static void
 drop(struct flusher *f, struct client *c)
 {
 	(void)event_del(&c->ready);
-	fd_closep(&c->fd);
+	peerfd_closep(&c->fd);
 	c->asks = false;
 	f->nclients--;
 	leave_if_alone(f);
@@ -161,9 +162,13 @@ client_ready(evutil_socket_t fd, short what, void *arg)
 	struct flusher *f = &the_flusher;
 	struct client *c = arg;
 	struct flusher_message message;
-	ssize_t n = read(fd, &message, sizeof(message));
+	ssize_t n;
 
 	(void)what;
+	/* Descriptors that it sends are closed by the read. */
+	peerfd_begin();
+	n = read(fd, &message, sizeof(message));
+	peerfd_end();
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n != sizeof(message) || c->asks) {
@@ -253,6 +258,8 @@ flusher_run(int file, const char *name, const struct flusher_ids *ids, int chan)
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		f->clients[i].fd = -1;
 	rc = place(file, chan);
+	if (rc == 0)
+		rc = peerfd_init();
 	f->base = rc == 0 ? loop_new() : NULL;
 	if (rc == 0 && f->base != NULL)
 		rc = sandbox_enter_flusher(&policy, &stage);
