@@ -188,6 +188,19 @@ connected() {
     refute_log 'turned away'
 }
 
+@test "what a front-end sends and nobody receives makes no other front-end wait" {
+    require_root
+    bad_worker=$SHMEMD_WORKER # a good one: the end of a worker would end the wait
+    start_bad_daemon
+    local said=$BATS_TEST_TMPDIR/said
+    "$top_srcdir/tests/helpers/lingerers" "$socket" 1001 >"$said" 2>&1 3>&- &
+    crowd_pid=$!
+    assert_log 'uid 1001: hung up while it was held back'
+    run -0 vuctl up flush connect up flush
+    run -0 cat "$said"
+    assert_output ready
+}
+
 # --- forbidden system calls ---------------------------------------------------------
 
 # has_record PID SECOND: the kernel has written a record of this process since.

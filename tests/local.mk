@@ -89,7 +89,7 @@ tests_helpers_bad_worker_LDADD = daemon/libshmemd.a sandbox/libsandbox.a \
 
 EXTRA_DIST += $(BATS_TESTS) tests/hostile tests/vuctl tests/helpers/common.bash \
 	tests/helpers/contain tests/helpers/control-server \
-	tests/helpers/crowd tests/helpers/odd-backend \
+	tests/helpers/crowd tests/helpers/lingerers tests/helpers/odd-backend \
 	tests/helpers/status.json tests/helpers/under-systemd \
 	tests/helpers/zsh-offers
 

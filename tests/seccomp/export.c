@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * What the three seccomp filters are on each CPU.
+ * What the four seccomp filters are on each CPU.
  *
  * usage: export DIR     write DIR/CPU/FILTER.pfc, libseccomp's text of each;
  *                       print the version of libseccomp
@@ -44,6 +44,7 @@ static const char *const names[FILTERS] = {
 	[FILTER_SUPERVISOR] = "supervisor",
 	[FILTER_SPAWNER] = "spawner",
 	[FILTER_WORKER] = "worker",
+	[FILTER_FLUSHER] = "flusher",
 };
 
 /* Bits of an argument that are others on a CPU. */
