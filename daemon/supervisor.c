@@ -827,13 +827,37 @@ start_builder(struct supervisor *sv)
 	return rc;
 }
 
+/* A filter of the host's may kill who confines itself: a child that does so
+ * lets us tell. */
+static int
+rehearse(void)
+{
+	const char *stage;
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(sandbox_enter_supervisor(&stage) < 0);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -errno;
+	if (!WIFSIGNALED(status))
+		return 0; /* what fails will be told */
+	log_error("the supervisor's sandbox: killed by %s, by its seccomp "
+		  "filter or the host's",
+	    log_signal(WTERMSIG(status)));
+	return -EPERM;
+}
+
 /* All that takes privileges has been done, or is done by others. */
 static int
 confine(void)
 {
 	const char *stage;
-	int rc = sandbox_enter_supervisor(&stage);
+	int rc = rehearse();
 
+	if (rc < 0)
+		return rc;
+	rc = sandbox_enter_supervisor(&stage);
 	if (rc < 0)
 		log_error(
 		    "the supervisor's sandbox: %s: %s", stage, strerror(-rc));

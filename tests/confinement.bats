@@ -272,18 +272,77 @@ spawner_pid() {
     assert_output $'0 /dev/null\n1 /dev/null\n2 /dev/null\n4 '"$(realpath "$SHMEMD_WORKER")"$'\n5 socket:'
 }
 
-@test "a socket in a directory of others stays, and the next start takes its place" {
+@test "a socket in a directory of others goes at the end" {
     require_root
-    mkdir "$BATS_TEST_TMPDIR/theirs"
+    mkdir -m 700 "$BATS_TEST_TMPDIR/theirs"
     chown nobody "$BATS_TEST_TMPDIR/theirs"
     socket=$BATS_TEST_TMPDIR/theirs/socket
     start_daemon
+    run -0 vuctl up flush stop
     stop_daemon
-    assert_log "warn: $socket stays: Permission denied"
+    assert [ ! -e "$socket" ]
+    refute_warnings
+}
+
+# --- builder --------------------------------------------------------------------------
+
+builder_pid() {
+    pgrep -P "$daemon_pid" shmemd-builder
+}
+
+@test "the builder keeps what files and sockets of others take, and no other capability" {
+    require_root
+    start_daemon
+    run -0 caps_of "$(builder_pid)"
+    # CHOWN 0, DAC_OVERRIDE 1, FOWNER 3, SETGID 6, SETUID 7, SETPCAP 8, IPC_LOCK 14
+    assert_equal "${lines[0]} ${lines[1]} ${lines[2]} ${lines[3]} ${lines[4]}" \
+        '0000000000000000 00000000000041cb 00000000000041cb 00000000000041cb 0000000000000000'
+}
+
+@test "the builder gains no privileges, and cannot be traced by its user" {
+    as_ordinary_user
+    start_daemon
+    run -0 cat "/proc/$(builder_pid)/status"
+    assert_line --regexp '^NoNewPrivs:[[:space:]]1$'
+    assert_line --regexp '^CapEff:[[:space:]]0+$'
+    assert_equal "$(stat -c %u "/proc/$(builder_pid)/mem")" 0
+}
+
+@test "Ctrl-C ends the supervisor, and the builder with it, after its sockets" {
+    start_daemon
+    local builder
+    builder=$(builder_pid)
+    kill -s INT "$builder" "$daemon_pid"
+    expect_daemon_end 0
+    assert has_ended "$builder"
+    assert [ ! -e "$socket" ]
+}
+
+@test "without its builder the supervisor serves who is there, lets nobody in, and ends with an error" {
+    start_daemon
+    run -0 vuctl up flush run 'kill -s KILL $(pgrep -P $daemon_pid shmemd-builder); wait_until log_has "builder was ended"' flush stop
+    expect_daemon_end 1
+    assert_log 'the builder was ended from outside: no front-end is let in any more'
+    # Nobody was left to remove it; the next start takes its place.
     assert [ -S "$socket" ]
     start_daemon
     run -0 vuctl up flush stop
 }
+
+@test "without its builder the supervisor ends at once if nobody is there" {
+    start_daemon
+    kill -s KILL "$(builder_pid)"
+    expect_daemon_end 1
+}
+
+@test "a builder that is stopped keeps nobody waiting" {
+    start_daemon
+    kill -s STOP "$(builder_pid)"
+    run -0 vuctl on a up flush on b up flush on a stop on b stop
+    kill -s CONT "$(builder_pid)"
+}
+
+# --- the end --------------------------------------------------------------------------
 
 @test "when memory runs out a worker goes before the supervisor" {
     start_daemon
@@ -330,7 +389,8 @@ spawner_pid() {
     # each line has its caller and its reason
     refute_line --regexp '^[a-z0-9_]+\(.*\)( *:| [^:]*:) *$'
     [[ $(uname -m) = x86_64 ]] || return 0 # tests/seccomp.bats has bounds for all
-    assert_line --regexp '^supervisor: 26 calls allowed by 29 rules, 15 of them with argument rules; 2 rules for an error; all else kills$'
+    assert_line --regexp '^supervisor: 25 calls allowed by 30 rules, 17 of them with argument rules; 2 rules for an error; all else kills$'
+    assert_line --regexp '^flusher: 17 calls allowed by 18 rules, 9 of them with argument rules; 2 rules for an error; all else kills$'
     # The second: with musl, which writes and takes memory by other calls.
     assert_line --regexp '^worker: (20 calls allowed by 23 rules, 13 of them with argument rules; 4|22 calls allowed by 26 rules, 15 of them with argument rules; 2) rules for an error; all else kills$'
 }
@@ -387,10 +447,10 @@ alone() {
     require_worker_fd
     run -0 vuctl negotiate start memory=slots expect-map add-mem-reg region=1 add-mem-reg region=2 flush \
         run 'wait_until has_workers 2; wait_until log_has "worker $(worker_pids | tail -n 1): confined"
-            for name in supervisor spawner worker; do
+            for name in supervisor spawner builder worker; do
                 case $name in
                 supervisor) pid=$daemon_pid ;;
-                spawner) pid=$(pgrep -P $daemon_pid shmemd-spawner) ;;
+                spawner | builder) pid=$(pgrep -P $daemon_pid shmemd-$name) ;;
                 worker) pid=$(worker_of 1) ;;
                 esac
                 diff <(documented $name) <(held $pid) || echo "$name holds other descriptors than the manual says"

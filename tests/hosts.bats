@@ -302,7 +302,7 @@ as_service() {
     as_service "$caps CAP_SYS_ADMIN" 'SystemCallFilter=@system-service'
     does_not_start "the spawner: killed by SIGSYS, by its seccomp filter or the host's"
     as_service "$caps CAP_SYS_ADMIN" 'SystemCallFilter=@system-service seccomp'
-    does_not_start 'worker [0-9]+ killed by SIGSYS: it made a system call'
+    does_not_start "the supervisor's sandbox: killed by SIGSYS, by its seccomp filter or the host's"
 }
 
 @test "systemctl stop, which ends all processes at once, gives front-ends their time" {
