@@ -90,6 +90,12 @@ attack() {
     attack ways-out
 }
 
+@test "a worker gets nothing from its flusher but answers, and keeps nobody from getting theirs" {
+    canary canary-worker
+    (umask 077 && truncate -s 4M "$BATS_TEST_TMPDIR/region")
+    attack to-the-flusher --region="shmid=0,file=$BATS_TEST_TMPDIR/region,size=4M,name=test"
+}
+
 # --- others -----------------------------------------------------------------------
 
 @test "a worker gets nothing from the supervisor, and a malformed message ends it" {

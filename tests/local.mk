@@ -31,6 +31,7 @@ BATS_TESTS = \
 	tests/confinement.bats \
 	tests/ctl.bats \
 	tests/dialects.bats \
+	tests/flusher.bats \
 	tests/hostile.bats \
 	tests/inband.bats \
 	tests/lifecycle.bats \
