@@ -24,6 +24,7 @@ UNIT_TESTS = \
 	tests/unit/test_pmem \
 	tests/unit/test_priv \
 	tests/unit/test_region \
+	tests/unit/test_served \
 	tests/unit/test_session \
 	tests/unit/test_state \
 	tests/unit/test_virtq
@@ -120,6 +121,12 @@ tests_unit_test_pace_LDADD = $(unit_ldadd)
 
 tests_unit_test_packed_CFLAGS = $(unit_cflags)
 tests_unit_test_packed_LDADD = $(unit_ldadd)
+
+tests_unit_test_served_CFLAGS = $(unit_cflags) $(LIBEVENT_CFLAGS)
+tests_unit_test_served_SOURCES = tests/unit/test_served.c \
+	daemon/served.c daemon/served.h \
+	daemon/peerfd.c daemon/peerfd.h
+tests_unit_test_served_LDADD = daemon/libshmemd.a $(unit_ldadd)
 
 tests_unit_test_parents_CFLAGS = $(unit_cflags)
 tests_unit_test_parents_LDADD = sandbox/libsandbox.a $(unit_ldadd) \

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * sandbox.h: what supervisor and spawner can still do when they are confined.
- * Each attack is made by a process of its own that has entered the sandbox. It
- * is killed by SIGSYS, or the call fails with an error, or it is what the
- * process is there for, and works. Where the filter is open after all, the
- * arguments do no harm.
+ * sandbox.h: what supervisor, spawner, builder and flusher can still do when
+ * they are confined. Each attack is made by a process of its own that has
+ * entered the sandbox. It is killed by SIGSYS, or the call fails with an error,
+ * or it is what the process is there for, and works. Where the filter is open
+ * after all, the arguments do no harm.
  */
 #include "config.h"
 
@@ -25,6 +25,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -170,6 +171,10 @@ a_supervisor_that_was_taken_over_gets_nowhere(void **state)
 		{ "prctl", SYS_prctl, { PR_GET_DUMPABLE }, BY_FILTER },
 		{ "ioctl", SYS_ioctl, { 0, 0, 0 }, BY_FILTER },
 		{ "bpf", SYS_bpf, { 0 }, BY_FILTER },
+		{ "the end of a socket's name", SYS_unlinkat,
+		    { AT_FDCWD, TEXT(file_elsewhere), 0 }, BY_FILTER },
+		{ "a timer of another kind", SYS_setitimer,
+		    { ITIMER_PROF, 0, 0 }, BY_FILTER },
 		{ "rename", SYS_renameat2, { -1, 0, -1, 0, 0 }, BY_FILTER },
 		{ "read of a file", SYS_read, { 0, 0, 4096 }, BY_FILTER },
 		{ "a write that is no log line", SYS_write, { 0, 0, 4096 },
@@ -177,6 +182,8 @@ a_supervisor_that_was_taken_over_gets_nowhere(void **state)
 		{ "more memory by mremap", SYS_mremap, { 0 }, ENOMEM },
 		/* What it is there for. */
 		{ "the end of a worker", SYS_kill, { victim, SIGKILL }, 0 },
+		{ "the timer of a close", SYS_setitimer, { ITIMER_REAL, 0, 0 },
+		    0 },
 		{ "a pair for a worker", SYS_socketpair,
 		    { AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, 0 }, EFAULT },
 	};
@@ -214,6 +221,32 @@ a_flusher_syncs_its_file_and_nothing_else(void **state)
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_LEN(attacks); i++)
 		expect(enter_flusher, &attacks[i]);
+}
+
+static void
+a_builder_opens_files_and_has_no_power_beyond(void **state)
+{
+	const struct attack attacks[] = {
+		{ "ptrace", SYS_ptrace, { 16, victim }, EPERM },
+		{ "a mount", SYS_mount,
+		    { TEXT("none"), TEXT("/tmp"), TEXT("tmpfs"), 0, 0 },
+		    EPERM },
+		{ "a namespace", SYS_unshare, { CLONE_NEWNS }, EPERM },
+		{ "chroot", SYS_chroot, { TEXT("/tmp") }, EPERM },
+		{ "swap", SYS_swapoff, { TEXT("/none") }, EPERM },
+		{ "the host's name", SYS_sethostname, { TEXT("x"), 1 }, EPERM },
+		{ "raw packets", SYS_socket, { AF_PACKET, SOCK_RAW, 0 },
+		    EPERM },
+		/* What it is there for. */
+		{ "a file", SYS_openat,
+		    { AT_FDCWD, TEXT(file_elsewhere), O_RDWR }, 0 },
+		{ "a socket", SYS_socket, { AF_UNIX, SOCK_STREAM, 0 }, 0 },
+		{ "memory", SYS_memfd_create, { TEXT("x"), 0 }, 0 },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(attacks); i++)
+		expect(sandbox_enter_builder, &attacks[i]);
 }
 
 static void
@@ -275,6 +308,7 @@ main(void)
 		cmocka_unit_test(a_supervisor_that_was_taken_over_gets_nowhere),
 		cmocka_unit_test(a_spawner_starts_workers_and_nothing_else),
 		cmocka_unit_test(a_flusher_syncs_its_file_and_nothing_else),
+		cmocka_unit_test(a_builder_opens_files_and_has_no_power_beyond),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
