@@ -41,7 +41,7 @@ find_or_create(
 	}
 	if (fd == -ENOENT)
 		return reason_set(reason, fd,
-		    "%s: there is no such file; create = true makes it",
+		    "%s: there is no such file; create = yes makes it",
 		    spec->file);
 	if (fd == -ELOOP)
 		return reason_set(reason, fd,
@@ -125,7 +125,7 @@ check_size(const struct region_settings *spec, int base, uint64_t size,
 	    "%s has %s bytes, and the region %s%s", spec->file,
 	    size_text(size, has), size_text(spec->size, wanted),
 	    size < spec->size
-		? "; create = true makes it longer"
+		? "; create = yes makes it longer"
 		: ": front-ends would get all of the file; size has to be that "
 		  "of the file");
 }
@@ -152,8 +152,8 @@ warn_of_holes(const struct region_settings *spec, const struct stat *st)
 	if (spec->access == MEMORY_READ_WRITE &&
 	    (uint64_t)st->st_blocks * 512 < spec->size)
 		log_warn("region %s: %s has holes: if its disk is full when a "
-			 "guest writes to one, that VM ends (SIGBUS); prealloc "
-			 "= true fills them",
+			 "guest writes to one, that VM ends (SIGBUS); "
+			 "fallocate(1) fills them",
 		    spec->name, spec->file);
 }
 

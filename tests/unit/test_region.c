@@ -1088,7 +1088,7 @@ a_file_has_the_size_of_its_region(void **state)
 	use_file();
 	make_file(file, 3 * PAGE);
 	make(1, -ENODATA);
-	expect_said("has 12K bytes, and the region 16K; create = true");
+	expect_said("has 12K bytes, and the region 16K; create = yes");
 	spec->size = 2 * PAGE;
 	make(1, -EFBIG);
 	expect_said("front-ends would get all of the file");
@@ -1104,7 +1104,7 @@ a_file_is_created_or_made_longer_with_room_on_its_disk(void **state)
 	(void)state;
 	use_file();
 	make(1, -ENOENT);
-	expect_said("create = true makes it");
+	expect_said("create = yes makes it");
 	spec->create = true;
 	spec->size = MEG;
 	make(1, 0);
