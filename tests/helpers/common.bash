@@ -31,8 +31,10 @@ common_setup() {
     log=$BATS_TEST_TMPDIR/log
     daemon_pid=
     daemon_prefix=()
+    conf=$BATS_TEST_TMPDIR/conf
+    control=$BATS_TEST_TMPDIR/control
     sigsys_expected=no
-    export socket log daemon_pid
+    export socket log daemon_pid conf control
     [[ -x $SHMEMD ]] || fail "there is no $SHMEMD: build it, or set top_builddir or SHMEMD"
 }
 
@@ -154,6 +156,76 @@ is_ready() {
     has_ended "$daemon_pid" || grep -q " 00010000 .* $socket\$" /proc/net/unix
 }
 
+# write_config: standard input becomes the configuration, $conf; the control
+# socket is $control.
+write_config() {
+    { echo "control-socket = $control" && cat; } >"$conf.new"
+    chmod 0644 "$conf.new"
+    mv "$conf.new" "$conf"
+}
+
+# start_with_config ARG...: start the daemon with what stands on standard input,
+# and wait until all of it is served.
+start_with_config() {
+    write_config
+    : >>"$log"
+    "${daemon_prefix[@]}" "$SHMEMD" --worker="$SHMEMD_WORKER" --config="$conf" \
+        --log-level=debug "$@" >>"$log" 2>&1 3>&- &
+    daemon_pid=$!
+    wait_until -t $((VUCTL_TIMEOUT * 4)) serves_config || fail "nothing is served"
+    if has_ended "$daemon_pid"; then
+        fail "the daemon has ended instead of serving"
+    fi
+}
+
+serves_config() {
+    has_ended "$daemon_pid" || ctl status >/dev/null 2>&1
+}
+
+# ctl COMMAND ARG...: vhost-shmemctl to this daemon.
+ctl() {
+    "$top_builddir/vhost-shmemctl" "$1" --control="$control" "${@:2}"
+}
+
+# status_of EXPRESSION: a Python expression about the daemon's status, "s"; "region",
+# "device" and "conn" find one in it by its name or number.
+status_of() {
+    ctl status --json | python3 -c '
+import json, sys
+s = json.load(sys.stdin)
+def find(what, key, value, retired):
+    return next(x for x in s[what] if x[key] == value and x.get("retired", False) == retired)
+def region(name, retired=False): return find("regions", "name", name, retired)
+def device(name, retired=False): return find("devices", "name", name, retired)
+def conn(number): return find("connections", "id", number, False)
+print(eval(sys.argv[1]))' "$1"
+}
+
+# status_is EXPRESSION VALUE
+status_is() {
+    [[ $(status_of "$1") = "$2" ]]
+}
+
+# reload_with: standard input becomes the configuration, and is served.
+reload_with() {
+    write_config
+    ctl reload
+}
+
+builder_pid() {
+    pgrep -P "$daemon_pid" -x shmemd-builder
+}
+
+# flusher_of FILE: the process that does fdatasync for it.
+flusher_of() {
+    local pid
+    for pid in $(pgrep -P "$(builder_pid)" -x shmemd-flusher); do
+        if [[ $(readlink "/proc/$pid/fd/4") = "$1" ]]; then
+            echo "$pid"
+        fi
+    done
+}
+
 # stop_daemon [SIGNAL]: it ends within 2 s with status 0, and its workers too.
 # shellcheck disable=SC2120 # the argument may be left out
 stop_daemon() {
@@ -234,8 +306,14 @@ vuctl() {
     "$top_srcdir/tests/vuctl" --socket "$socket" "$@"
 }
 
+# The same by another user: vuctl_as UID STEP...
+vuctl_as() {
+    as "$1" "$top_srcdir/tests/vuctl" --socket "$socket" "${@:2}"
+}
+
 # For the commands that vuctl's step "run" plays.
 export -f wait_until has_ended have_ended worker_of worker_pids has_workers log_has fds_of
+export -f ctl status_of status_is write_config reload_with builder_pid flusher_of
 
 # without_namespaces 'KIND...' CMD...: on a host that forbids namespaces of these
 # kinds: what is above the limit of a user namespace cannot be made in any below.
@@ -283,6 +361,23 @@ require_proc_fd() {
 require_worker_fd() {
     ls "/proc/$(worker_pids | head -n 1)/fd" >/dev/null 2>&1 ||
         skip "/proc/PID/fd of a worker cannot be read without CAP_SYS_PTRACE"
+}
+
+# for_all_users: files of $private_dir, where $socket is from now on, can be
+# reached by every user, as far as their modes let them.
+for_all_users() {
+    require_root
+    require_tool setpriv
+    private_dir=$(mktemp -d "${TMPDIR:-/tmp}/vhost-shmemd.XXXXXX")
+    chmod 0711 "$private_dir"
+    socket=$private_dir/socket
+}
+
+# as UID CMD...: CMD runs as this user, whose group has the same number.
+as() {
+    local uid=$1
+    shift
+    setpriv --reuid="$uid" --regid="$uid" --clear-groups "$@"
 }
 
 # as_ordinary_user: the daemon will run as one, whoever runs the tests. Root
