@@ -77,7 +77,7 @@ region_json(const struct crew *crew, const struct region *r)
 }
 
 static json_t *
-device_json(const struct crew *crew, const struct device *d)
+device_json(const struct device *d)
 {
 	const struct profile *profile =
 	    profile_by_index(d->info.device.profile);
@@ -98,7 +98,7 @@ device_json(const struct crew *crew, const struct device *d)
 	    (json_int_t)d->info.device.config_size, "front_end",
 	    profile != NULL ? profile->name : "", "socket",
 	    d->info.socket[0] != '\0' ? d->info.socket : NULL, "connections",
-	    (json_int_t)crew_count_device(crew, d->info.id), "max_connections",
+	    (json_int_t)d->holders, "max_connections",
 	    (json_int_t)d->info.max_connections, "served",
 	    (json_int_t)d->served, "refused", (json_int_t)d->refused, "retired",
 	    d->retired, "shm", shm);
@@ -203,7 +203,7 @@ status_json(const struct served *served, const struct crew *crew, pid_t pid,
 	for (const struct region *r = served->regions; r != NULL; r = r->next)
 		(void)json_array_append_new(regions, region_json(crew, r));
 	for (const struct device *d = served->devices; d != NULL; d = d->next)
-		(void)json_array_append_new(devices, device_json(crew, d));
+		(void)json_array_append_new(devices, device_json(d));
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		if (crew->workers[i].state == WORKER_SERVING)
 			(void)json_array_append_new(connections,
