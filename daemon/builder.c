@@ -10,6 +10,7 @@
 #include "listener.h"
 #include "log.h"
 #include "region.h"
+#include "region_source.h"
 #include "sandbox.h"
 
 #include <assert.h>
@@ -205,6 +206,9 @@ keep_door(struct plan *now, struct plan *next, unsigned i)
 
 	if (old < 0 || !settings_same_door(&now->settings.devices[old], d))
 		return false;
+	/* Where it could not be made the last time it is made now. */
+	if (d->socket != NULL && now->devices[old].listener.path == NULL)
+		return false;
 	next->devices[i].listener = now->devices[old].listener;
 	if (next->devices[i].listener.path != NULL)
 		next->devices[i].listener.path = d->socket;
@@ -221,6 +225,8 @@ make_way(struct plan *now, const char *path)
 		if (now->devices[i].listener.path != NULL &&
 		    strcmp(now->devices[i].listener.path, path) == 0)
 			(void)listener_close(&now->devices[i].listener);
+	if (now->control.path != NULL && strcmp(now->control.path, path) == 0)
+		(void)listener_close(&now->control);
 }
 
 /* First what can fail and be undone, then what takes the place of sockets of
@@ -258,9 +264,7 @@ control_door(struct plan *now, struct plan *next)
 	if (now->control.path == NULL ||
 	    strcmp(now->control.path, settings->control_socket) != 0 ||
 	    now->settings.control_gid != settings->control_gid) {
-		if (now->control.path != NULL &&
-		    strcmp(now->control.path, settings->control_socket) == 0)
-			(void)listener_close(&now->control);
+		make_way(now, settings->control_socket);
 		return open_control(&next->control, settings);
 	}
 	next->control = now->control;
@@ -380,6 +384,31 @@ tell_region(const struct region_settings *spec)
 	    spec->access == MEMORY_READ_ONLY ? ", read-only" : "");
 }
 
+/* A file has one lock, and so one region at a time. */
+static int
+check_file(const struct builder_process *b, const struct region_settings *spec)
+{
+	struct region_source file;
+	const struct built_region *r;
+	AUTO_FD int fd = -1;
+
+	if (spec->file == NULL)
+		return 0;
+	fd = region_file_find(spec->file, &file);
+	for (r = fd < 0 ? NULL : b->regions; r != NULL; r = r->next) {
+		if (r->made.lock_fd < 0 || r->made.source.dev != file.dev ||
+		    r->made.source.ino != file.ino)
+			continue;
+		log_error("region %s: %s is a region already, %s: other "
+			  "settings for it, or another name, have to wait "
+			  "until that was removed and its last front-end has "
+			  "left",
+		    spec->name, spec->file, r->name);
+		return -EBUSY;
+	}
+	return 0;
+}
+
 static int look_after(void *ctx);
 
 static int
@@ -395,13 +424,18 @@ make_regions(struct builder_process *b, struct plan *next)
 	for (unsigned i = 0; i < n && rc == 0; i++) {
 		next->regions[i] =
 		    kept_region(&b->now, &next->settings.regions[i]);
-		if (next->regions[i] == NULL)
-			specs[k++] = &next->settings.regions[i];
+		if (next->regions[i] != NULL)
+			continue;
+		rc = check_file(b, &next->settings.regions[i]);
+		specs[k++] = &next->settings.regions[i];
 	}
-	if (rc == 0)
-		rc = regions_make(specs, made, k, &idle, &what, &which);
-	if (rc < 0 && rc != -ECANCELED)
+	if (rc == -ENOMEM)
 		log_error("%s", what);
+	if (rc == 0) {
+		rc = regions_make(specs, made, k, &idle, &what, &which);
+		if (rc < 0 && rc != -ECANCELED)
+			log_error("%s", what);
+	}
 	next->nkept = n - k;
 	next->nnew = k;
 	for (unsigned i = 0, m = 0; i < n && rc == 0; i++) {
@@ -503,14 +537,17 @@ send_door(struct builder_process *b, uint32_t device, struct listener *listener,
     gid_t gid)
 {
 	struct priv_msg msg = { 0 };
+	bool none = device == PRIV_CONTROL && listener->path == NULL;
 	int rc;
 
-	if (listener->fd < 0)
+	if (listener->fd < 0 && !none)
 		return 0;
 	msg.u.door.device = device;
+	msg.u.door.rc = none ? -ENOENT : 0;
 	msg.u.door.connected = listener->connected;
 	msg.u.door.gid = gid;
-	rc = priv_send_wait(b->sock, PRIV_DOOR, &msg, &listener->fd, 1);
+	rc = priv_send_wait(
+	    b->sock, PRIV_DOOR, &msg, &listener->fd, none ? 0 : 1);
 	fd_closep(&listener->fd);
 	return rc;
 }
@@ -637,6 +674,8 @@ replace(struct builder_process *b, struct plan *next)
 	struct plan *now = &b->now;
 	int rc;
 
+	for (unsigned i = 0; i < next->settings.nregions; i++)
+		next->regions[i]->release = next->settings.regions[i].release;
 	for (unsigned i = 0; i < next->settings.ndevices; i++)
 		(void)keep_door(now, next, i);
 	(void)open_doors(now, next, true);
@@ -854,6 +893,8 @@ erase(struct builder_process *b, const struct priv_about_region *order, int fd)
 		      b->erasing < ERASING_MAX ? &idle : NULL, &what)
 		: -EINVAL;
 	b->erasing--;
+	/* It may have gone meanwhile. */
+	r = region_by_id(b, order->id);
 	if (msg.u.about_region.rc < 0)
 		log_error("region %s: cannot be erased, and is not given to "
 			  "anybody any more: %s",
@@ -939,7 +980,8 @@ watch_ready(struct builder_process *b)
 		struct priv_msg msg = { 0 };
 
 		msg.u.about_region.id = now->regions[i]->id;
-		if (now->regions[i]->made.changed != 0)
+		if ((now->regions[i]->made.changed &
+			(REGION_SHORTER | REGION_LONGER)) != 0)
 			(void)!priv_send_wait(
 			    b->sock, PRIV_RESIZED, &msg, NULL, 0);
 	}

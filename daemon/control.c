@@ -302,6 +302,8 @@ control_open(struct control *control, int door, gid_t gid)
 	close_door(control);
 	control->door = door;
 	control->gid = gid;
+	if (door < 0)
+		return;
 	(void)event_assign(&control->door_ready, control->base, door,
 	    EV_READ | EV_PERSIST, door_ready, control);
 	(void)event_assign(

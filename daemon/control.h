@@ -58,7 +58,8 @@ struct control {
 void control_init(struct control *control, struct event_base *base, uid_t owner,
     control_handle *handle, void *ctx);
 
-/* Listen at door, which it takes, in place of another; gid may use it. */
+/* Listen at door, which it takes, in place of another; gid may use it. -1: at
+ * none; clients that are there stay. */
 void control_open(struct control *control, int door, gid_t gid);
 
 /*

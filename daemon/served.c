@@ -70,9 +70,8 @@ served_device(const struct served *served, uint32_t id)
 /* --- the end of things --------------------------------------------------- */
 
 static void
-free_region(struct served *served, struct region *region)
+free_region(struct region *region)
 {
-	served->ops->removing(served->ctx, region);
 	fd_closep(&region->fd);
 	fd_closep(&region->read_fd);
 	fd_closep(&region->flusher);
@@ -97,9 +96,8 @@ free_device(struct served *served, struct device *device)
 	free(device);
 }
 
-/* Free what is retired and held by nobody. */
-static void
-sweep(struct served *served)
+void
+served_sweep(struct served *served)
 {
 	for (struct device **d = &served->devices; *d != NULL;) {
 		struct device *gone = *d;
@@ -114,12 +112,13 @@ sweep(struct served *served)
 	for (struct region **r = &served->regions; *r != NULL;) {
 		struct region *gone = *r;
 
-		if (!gone->retired || gone->connections != 0) {
+		if (!gone->retired || gone->connections != 0 ||
+		    !served->ops->removing(served->ctx, gone)) {
 			r = &gone->next;
 			continue;
 		}
 		*r = gone->next;
-		free_region(served, gone);
+		free_region(gone);
 	}
 }
 
@@ -154,7 +153,7 @@ served_release(struct served *served, struct device *device)
 	for (unsigned i = 0; i < device->nshm; i++)
 		if (!served_is_repeated(device, i))
 			device->shm[i].region->connections--;
-	sweep(served);
+	served_sweep(served);
 }
 
 /* --- staging ------------------------------------------------------------- */
@@ -169,6 +168,8 @@ stage_region(struct served *served, const struct priv_have_region *info,
 		if (r == NULL || r->retired)
 			return -EPROTO;
 		r->kept = true;
+		r->next_release = info->release;
+		r->next_max_connections = info->max_connections;
 		return 0;
 	}
 	if (r != NULL || region_in(served->staged_regions, info->id) != NULL ||
@@ -257,8 +258,11 @@ stage_door(struct served *served, const struct priv_door *door,
 		fd_closep(&served->control);
 		served->control = fd_steal(&fds[0]);
 		served->control_gid = door->gid;
+		served->control_new = true;
 		return 0;
 	}
+	if (door->rc != 0)
+		return -EPROTO;
 	d = device_in(served->staged_devices, door->device);
 	if (d == NULL || d->door >= 0)
 		return -EPROTO;
@@ -309,6 +313,7 @@ served_drop(struct served *served)
 	for (struct region *r = served->regions; r != NULL; r = r->next)
 		r->kept = false;
 	fd_closep(&served->control);
+	served->control_new = false;
 }
 
 /* Take the door and the figures of the device that had this number before. */
@@ -344,6 +349,10 @@ served_commit(struct served *served)
 	}
 	for (r = served->regions; r != NULL; r = r->next) {
 		r->retired = r->retired || !r->kept;
+		if (r->kept) {
+			r->info.release = r->next_release;
+			r->info.max_connections = r->next_max_connections;
+		}
 		r->kept = false;
 	}
 	while ((r = served->staged_regions) != NULL) {
@@ -360,10 +369,11 @@ served_commit(struct served *served)
 			served->ops->opened(served->ctx, d);
 	}
 	served->generation++;
-	if (served->control >= 0)
+	if (served->control_new)
 		served->ops->control(served->ctx, fd_steal(&served->control),
 		    served->control_gid);
-	sweep(served);
+	served->control_new = false;
+	served_sweep(served);
 }
 
 void
@@ -378,5 +388,12 @@ served_free(struct served *served)
 		r->retired = true;
 		r->connections = 0;
 	}
-	sweep(served);
+	served_sweep(served);
+	/* Those that could not go now go all the same. */
+	while (served->regions != NULL) {
+		struct region *r = served->regions;
+
+		served->regions = r->next;
+		free_region(r);
+	}
 }

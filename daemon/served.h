@@ -25,13 +25,14 @@ struct region {
 	int flusher; /* owned: the channel of its flusher, or -1 */
 	struct event flusher_ready;
 	unsigned connections; /* that hold it */
-	bool kept;	      /* of the staged configuration, too */
-	bool retired;	      /* of none any more */
-	bool erasing;	      /* must not be given to anybody now, */
-	bool erase_due;	      /* for the builder had no room for the order; */
-	bool unerased;	      /* or ever: that has failed */
-	bool resized;	      /* its file has another size than it had */
-	int failed; /* a negative errno: its disk has lost something */
+	bool kept;	      /* of the staged configuration, too, */
+	uint32_t next_release, next_max_connections; /* and so there */
+	bool retired;				     /* of none any more */
+	bool erasing;	/* must not be given to anybody now, */
+	bool erase_due; /* for the builder had no room for the order; */
+	bool unerased;	/* or ever: that has failed */
+	bool resized;	/* its file has another size than it had */
+	int failed;	/* a negative errno: its disk has lost something */
 };
 
 struct served_shm {
@@ -63,9 +64,10 @@ struct served_ops {
 	/* Before its door is closed or goes to another struct. */
 	void (*closing)(void *ctx, struct device *device);
 	void (*added)(void *ctx, struct region *region);
-	/* Before it is freed. */
-	void (*removing)(void *ctx, struct region *region);
-	void (*control)(void *ctx, int door, gid_t gid); /* takes door */
+	/* Before it is freed. False: not now; served_sweep() asks again. */
+	bool (*removing)(void *ctx, struct region *region);
+	/* Takes door; -1: there is none any more. */
+	void (*control)(void *ctx, int door, gid_t gid);
 };
 
 struct served {
@@ -73,7 +75,8 @@ struct served {
 	void *ctx;
 	struct region *regions, *staged_regions;
 	struct device *devices, *staged_devices;
-	int control; /* owned, staged; -1: none */
+	bool control_new; /* staged: */
+	int control;	  /* owned; -1: none */
 	gid_t control_gid;
 	unsigned generation; /* of the configuration, from 1 */
 };
@@ -107,6 +110,9 @@ bool served_is_repeated(const struct device *device, unsigned i);
  * is not needed any more is freed. */
 void served_hold(struct device *device);
 void served_release(struct served *served, struct device *device);
+
+/* Free what was retired, and what nobody has. */
+void served_sweep(struct served *served);
 
 /* Close a device's door, for now or for ever. */
 void served_close_door(struct served *served, struct device *device);

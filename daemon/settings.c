@@ -182,8 +182,7 @@ settings_same_region(
 	       a->create == b->create && a->sync == b->sync &&
 	       a->hugepages == b->hugepages && a->numa_node == b->numa_node &&
 	       a->prealloc == b->prealloc && a->lock == b->lock &&
-	       a->access == b->access && a->release == b->release &&
-	       a->max_connections == b->max_connections;
+	       a->access == b->access;
 }
 
 bool

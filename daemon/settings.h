@@ -172,7 +172,8 @@ struct shm_settings *settings_add_shm(struct device_settings *device,
 bool settings_check(struct settings *settings, settings_complain *complain,
     void *ctx) __attribute__((warn_unused_result));
 
-/* Whether the region is still the same, in all that settings say. */
+/* Whether the region is still the same memory or file. What is done with it,
+ * max-connections and on-release, may be another. */
 bool settings_same_region(
     const struct region_settings *a, const struct region_settings *b);
 

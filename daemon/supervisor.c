@@ -55,12 +55,6 @@ static const struct timeval order_again = { .tv_usec = 50000 };
 #define PAUSE_FIRST 1
 #define PAUSE_MOST 32
 
-/* A region that the builder has not been told of yet. */
-struct forgotten {
-	struct forgotten *next;
-	uint32_t id;
-};
-
 struct supervisor {
 	const struct settings *settings;
 	struct event_base *base;
@@ -74,12 +68,11 @@ struct supervisor {
 	bool building; /* a BUILD is going on */
 	bool build_again; /* and another is wanted */
 	bool ending;
-	bool broken;		     /* the spawner is gone */
-	int status;		     /* exit status */
-	uid_t owner;		     /* of regions: who has started us */
-	unsigned tries;		     /* of --connect */
-	struct forgotten *forgotten; /* owned */
-	struct event order_event;    /* orders wait for room */
+	bool broken;		  /* the spawner is gone */
+	int status;		  /* exit status */
+	uid_t owner;		  /* of regions: who has started us */
+	unsigned tries;		  /* of --connect */
+	struct event order_event; /* orders wait for room */
 	struct event builder_event, retry_event, dial_event, deadline_event;
 	struct event term_event, int_event, child_event, hup_event;
 };
@@ -355,31 +348,20 @@ on_added(void *ctx, struct region *r)
 	(void)event_add(&r->flusher_ready, NULL);
 }
 
-/* The builder has too many orders already, and holds memory and locks of the
- * region until it hears this one. */
-static void
-forget_later(struct supervisor *sv, uint32_t id)
-{
-	struct forgotten *f = malloc(sizeof(*f));
-
-	if (f == NULL)
-		return;
-	f->id = id;
-	f->next = sv->forgotten;
-	sv->forgotten = f;
-	(void)event_add(&sv->order_event, &order_again);
-}
-
-static void
+/* The builder has to hear of it, or the file stays locked. */
+static bool
 on_removing(void *ctx, struct region *r)
 {
 	struct supervisor *sv = ctx;
 	struct priv_msg msg = { .u.about_region.id = r->info.id };
 
+	if (builder_order(&sv->builder, PRIV_FORGET, &msg, -1) == -EAGAIN) {
+		(void)event_add(&sv->order_event, &order_again);
+		return false;
+	}
 	if (r->flusher >= 0)
 		(void)event_del(&r->flusher_ready);
-	if (builder_order(&sv->builder, PRIV_FORGET, &msg, -1) == -EAGAIN)
-		forget_later(sv, r->info.id);
+	return true;
 }
 
 static void
@@ -449,18 +431,7 @@ order_ready(evutil_socket_t fd, short what, void *arg)
 	for (struct region *r = sv->served.regions; r != NULL; r = r->next)
 		if (r->erase_due)
 			erase(sv, r);
-	while (sv->forgotten != NULL) {
-		struct forgotten *f = sv->forgotten;
-		struct priv_msg msg = { .u.about_region.id = f->id };
-
-		if (builder_order(&sv->builder, PRIV_FORGET, &msg, -1) ==
-		    -EAGAIN) {
-			(void)event_add(&sv->order_event, &order_again);
-			return;
-		}
-		sv->forgotten = f->next;
-		free(f);
-	}
+	served_sweep(&sv->served);
 }
 
 /* --- the builder --------------------------------------------------------- */
@@ -768,10 +739,11 @@ reload(void *ctx, bool *later)
 
 	if (sv->settings->config == NULL)
 		return "there is no configuration file to read (--config)";
-	if (sv->ending || !sv->ordered)
-		return "not now: it is starting or ending";
-	*later = sv->building;
-	if (sv->building)
+	if (sv->ending)
+		return "it is ending";
+	/* The first BUILD is of what was read at start. */
+	*later = sv->building || !sv->ordered;
+	if (*later)
 		sv->build_again = true;
 	else if (order_build(sv) < 0)
 		return "the builder does not answer";
@@ -913,18 +885,6 @@ add_events(struct supervisor *sv)
 		   : 0;
 }
 
-/* The builder ends, and with it what it holds. */
-static void
-forget_the_forgotten(struct supervisor *sv)
-{
-	while (sv->forgotten != NULL) {
-		struct forgotten *f = sv->forgotten;
-
-		sv->forgotten = f->next;
-		free(f);
-	}
-}
-
 /* Close everything that is ours; end workers that are left. */
 static void
 clean_up(struct supervisor *sv)
@@ -934,7 +894,6 @@ clean_up(struct supervisor *sv)
 	crew_close(&sv->crew);
 	if (sv->base != NULL) {
 		served_free(&sv->served);
-		forget_the_forgotten(sv);
 		(void)event_del(&sv->builder_event);
 		(void)event_del(&sv->term_event);
 		(void)event_del(&sv->int_event);
