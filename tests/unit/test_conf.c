@@ -71,7 +71,9 @@ static void
 a_region_is_the_same_until_one_key_is_another(void **state)
 {
 	static const char *const others[] = { "size = 8M", "prealloc = yes",
-		"lock = yes", "numa-node = 0", "on-release = zero",
+		"lock = yes", "numa-node = 0" };
+	/* What is done with it. */
+	static const char *const same[] = { "on-release = zero",
 		"max-connections = 3" };
 	struct settings a, b;
 	char text[256];
@@ -88,6 +90,13 @@ a_region_is_the_same_until_one_key_is_another(void **state)
 		assert_true(load(&b, text));
 		assert_false(
 		    settings_same_region(&a.regions[0], &b.regions[0]));
+		settings_free(&b);
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(same); i++) {
+		(void)snprintf(text, sizeof(text),
+		    "region r { size = 4M %s }" DEVICE, same[i]);
+		assert_true(load(&b, text));
+		assert_true(settings_same_region(&a.regions[0], &b.regions[0]));
 		settings_free(&b);
 	}
 	settings_free(&a);
