@@ -16,6 +16,7 @@
 static struct {
 	unsigned opened, closing, added, removed;
 	uint32_t last_removed;
+	bool busy; /* the builder has no room for orders */
 } seen;
 
 static void
@@ -42,12 +43,15 @@ added(void *ctx, struct region *region)
 	seen.added++;
 }
 
-static void
+static bool
 removing(void *ctx, struct region *region)
 {
 	(void)ctx;
+	if (seen.busy)
+		return false;
 	seen.removed++;
 	seen.last_removed = region->info.id;
+	return true;
 }
 
 static void
@@ -196,6 +200,22 @@ a_region_that_two_shmids_have_is_held_once(void **state)
 }
 
 static void
+what_the_builder_cannot_hear_of_yet_stays(void **state)
+{
+	(void)state;
+	assert_int_equal(stage_region(1, true), 0);
+	served_commit(&served);
+	seen.busy = true;
+	served_commit(&served);
+	assert_non_null(served_region(&served, 1));
+	assert_true(served_region(&served, 1)->retired);
+	seen.busy = false;
+	served_sweep(&served);
+	assert_null(served_region(&served, 1));
+	assert_int_equal(seen.last_removed, 1);
+}
+
+static void
 a_device_cannot_have_a_region_that_is_about_to_go(void **state)
 {
 	(void)state;
@@ -286,6 +306,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(what_is_gone_stays_for_those_who_have_it),
 		T(a_region_that_two_shmids_have_is_held_once),
+		T(what_the_builder_cannot_hear_of_yet_stays),
 		T(a_device_cannot_have_a_region_that_is_about_to_go),
 		T(what_is_thrown_away_changes_nothing),
 		T(a_door_and_its_figures_go_to_the_next_device_of_this_number),
