@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Confinement of the supervisor and of the spawner; see sandbox.h. */
+/* Confinement of supervisor, spawner and builder; see sandbox.h. */
 #include "config.h"
 
 #include "caps.h"

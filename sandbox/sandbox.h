@@ -1,28 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Confinement, of three processes.
+ * Confinement, of five processes.
  *
- * Theory of operation. The supervisor is started with the privileges of
- * whoever starts it. Before it makes anything it forks the spawner, which does
- * nothing but start workers, and takes with it what that needs. When the door
- * opens to front-ends the supervisor enters its own sandbox: it cannot start a
- * program or open a file any more.
+ * Theory of operation. The supervisor is started with the privileges of whoever
+ * starts it. It forks the spawner, which does nothing but start workers, and
+ * the builder, which makes regions and sockets, and then enters its own
+ * sandbox: it cannot start a program or open a file any more.
  *
- *           supervisor            spawner               worker
- *   hears   numbers of workers    the supervisor        guest, front-end
- *   holds   regions, channels     the worker's program  regions, guest memory
- *   keeps   CAP_KILL              SYS_ADMIN, SETPCAP,   nothing
- *                                 SETUID, SETGID
- *   filter  supervisor.def        spawner.def           worker.def
+ *           hears           holds                keeps          filter
+ *   supervisor
+ *           numbers of      regions, sockets,    KILL           supervisor.def
+ *           all, operator   channels
+ *   spawner
+ *           the supervisor  the worker's         SYS_ADMIN,     spawner.def
+ *                           program              SETPCAP,
+ *                                                SETUID, SETGID
+ *   builder
+ *           the supervisor  locks                parents.c      none
+ *   flusher
+ *           workers,        one file             nothing        flusher.def
+ *           8 bytes
+ *   worker
+ *           guest,          regions, guest       nothing        worker.def
+ *           front-end       memory
  *
- * An ordinary user's supervisor has no capability, and its spawner has two in
- * a user namespace of its own, where the host permits that.
+ * The builder has no filter. A reload looks up users, which the C library does
+ * by whatever modules and services the host is set up with: what calls that
+ * takes cannot be measured here. And what a list would have to allow, to open
+ * any file as root, is all that somebody who took it over would want. What
+ * keeps him out is that it hears the supervisor alone, in numbers.
+ *
+ * An ordinary user's supervisor and builder have no capability, and the spawner
+ * has two in a user namespace of its own, where the host permits that.
  *
  * A worker parses what a hostile guest and front-end send. It starts as a
  * fresh program with an empty environment and the few descriptors that were
- * put in their places, under the spawner's filter. It takes its regions, makes
- * its event loop, and then calls sandbox_enter(), before the socket of the
- * front-end has even been handed to it. From there on:
+ * put in their places, under the spawner's filter. It makes its event loop and
+ * then calls sandbox_enter(), before regions and the socket of the front-end
+ * have even been handed to it. From there on:
  *
  *   stage     should                            must not
  *   session   be in a session of its own, in /  get a terminal's signals
@@ -104,7 +119,7 @@ unsigned sandbox_missing(void);
 /* Rules of the worker's filter that are loaded on this CPU, for the log. */
 unsigned sandbox_rules(void);
 
-/* Print the filters of all three, with the reason for each line. */
+/* Print the filters of all four, with the reason for each line. */
 void sandbox_print(FILE *out);
 
 #endif
