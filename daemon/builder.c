@@ -415,7 +415,8 @@ static int
 make_regions(struct builder_process *b, struct plan *next)
 {
 	unsigned n = next->settings.nregions, which = 0, k = 0;
-	const struct region_settings **specs = calloc(n, sizeof(*specs));
+	const struct region_settings **specs =
+	    calloc(n, sizeof(const struct region_settings *));
 	struct region_made *made = calloc(n, sizeof(*made));
 	const struct idle idle = { b->sock, look_after, b };
 	const char *what = "no memory";
@@ -873,7 +874,7 @@ is_region(const struct built_region *r, int fd)
 {
 	struct stat st;
 
-	return r != NULL && r->release != RELEASE_KEEP && fstat(fd, &st) == 0 &&
+	return r->release != RELEASE_KEEP && fstat(fd, &st) == 0 &&
 	       st.st_dev == r->dev && st.st_ino == r->ino;
 }
 
@@ -884,21 +885,21 @@ erase(struct builder_process *b, const struct priv_about_region *order, int fd)
 	const struct idle idle = { b->sock, look_after, b };
 	const struct built_region *r = region_by_id(b, order->id);
 	const char *what = "another region was sent";
+	int rc = -EINVAL;
 
 	/* One that comes meanwhile begins at once; but not without end. */
 	b->erasing++;
-	msg.u.about_region.rc =
-	    is_region(r, fd)
-		? region_erase(fd, r->size, r->release,
-		      b->erasing < ERASING_MAX ? &idle : NULL, &what)
-		: -EINVAL;
+	if (r != NULL && is_region(r, fd))
+		rc = region_erase(fd, r->size, r->release,
+		    b->erasing < ERASING_MAX ? &idle : NULL, &what);
 	b->erasing--;
 	/* It may have gone meanwhile. */
 	r = region_by_id(b, order->id);
-	if (msg.u.about_region.rc < 0)
+	if (rc < 0)
 		log_error("region %s: cannot be erased, and is not given to "
 			  "anybody any more: %s",
 		    r != NULL ? r->name : "", what);
+	msg.u.about_region.rc = rc;
 	(void)!priv_send_wait(b->sock, PRIV_ERASED, &msg, NULL, 0);
 }
 

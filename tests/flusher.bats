@@ -7,12 +7,12 @@
 
 load helpers/common
 
-# start_with_file ARG...: the daemon's region is a file.
+# The daemon's region is a file.
 start_with_file() {
     file=${private_dir:-$BATS_TEST_TMPDIR}/region
     truncate -s 4M "$file"
     ((EUID != 0)) || [[ -z ${private_dir:-} ]] || chown 65534:65534 "$file"
-    start_daemon --region="shmid=0,file=$file,size=4M,name=test" "$@"
+    start_daemon --region="shmid=0,file=$file,size=4M,name=test"
 }
 
 flusher_pid() {

@@ -85,8 +85,8 @@ column() {
 @test "the page on security has every message between the processes, and no other" {
     local messages
     messages=$(sed -n '/^enum priv_type/,/^}/p' "$top_srcdir/daemon/priv.h" |
-        sed -nE '/_END/d; s/^\tPRIV_([A-Z]+).*/\1/p' | sort)
-    [[ $messages = CONNECT* ]]
+        sed -nE '/_END/d; s/^\tPRIV_([A-Z_]+).*/\1/p' | sort)
+    [[ $messages = ASK* ]]
     assert_equal "$(column 1 PROCESSES | sort)" "$messages"
 }
 
