@@ -26,6 +26,8 @@ second_pid='' second_socket='' second_log=''
 expected_warnings=''
 background_pids=()
 in_forky=()
+# What boot_all gives to vm start besides.
+boot_options=()
 
 # Run as root in a new mount namespace: a command in the forky root ($1), where
 # the test's directory ($2) is /run/test.
@@ -163,6 +165,49 @@ start_daemon() {
 	daemon_start "$BATS_TEST_TMPDIR" "$@"
 }
 
+# start_host [ARGUMENT...]: serve the configuration on standard input, with $T
+# as the directory of the test. Its devices listen at $T/DEVICE.sock, its control
+# socket is $T/control. Returns when everything is served.
+start_host() {
+	configure_host
+	daemon_socket=$BATS_TEST_TMPDIR/control
+	daemon_launch "$BATS_TEST_TMPDIR/log" --config="$BATS_TEST_TMPDIR/conf" \
+	    --control-socket="$daemon_socket" "$@" || return
+	wait_until 20 host_answers_or_dead || return
+	daemon_wait
+}
+
+# The socket of one that was killed may be there still.
+host_answers_or_dead() {
+	ctl status >/dev/null 2>&1 || ! daemon_running
+}
+
+# configure_host: write that file.
+configure_host() {
+	sed "s|\$T|$BATS_TEST_TMPDIR|g" >"$BATS_TEST_TMPDIR/conf"
+}
+
+# ctl COMMAND...: vhost-shmemctl, which asks the daemon of start_host.
+ctl() {
+	"${SHMEMCTL:-${top_builddir:-.}/vhost-shmemctl}" "$1" \
+	    --control="$BATS_TEST_TMPDIR/control" "${@:2}"
+}
+
+# status_of regions|devices NAME KEY...: print those values, one a line.
+status_of() {
+	ctl status --json | python3 -c '
+import json, sys
+for found in json.load(sys.stdin)[sys.argv[1]]:
+    if found["name"] == sys.argv[2]:
+        print(*(found[key] for key in sys.argv[3:]), sep="\n")
+' "$@"
+}
+
+# status_is WHAT NAME KEY VALUE
+status_is() {
+	[[ $(status_of "$1" "$2" "$3") == "$4" ]]
+}
+
 # start_second_daemon ARGUMENT...: beside the first; with_second COMMAND... is
 # the command with this one as the daemon.
 start_second_daemon() {
@@ -209,6 +254,18 @@ boot() {
 	vm start "$name" --socket "$daemon_socket" "$@"
 	vm wait-boot "$name"
 	pmem_appears "$name"
+}
+
+# boot_all NAME=DEVICE...: guests of these devices of start_host, all at once.
+boot_all() {
+	local each
+	for each; do
+		vm start "${each%%=*}" \
+		    --socket "$BATS_TEST_TMPDIR/${each#*=}.sock" "${boot_options[@]}"
+	done
+	for each; do
+		vm wait-boot "${each%%=*}"
+	done
 }
 
 # The driver has the device, and the device node is there.

@@ -37,6 +37,15 @@ daemon_ready_or_dead() {
 # daemon_start DIR ARGUMENT...: returns when the socket is there. Sets
 # daemon_pid, daemon_socket and daemon_log.
 daemon_start() {
+	daemon_socket=$1/socket
+	daemon_launch "$1/log" --socket-path="$daemon_socket" "${@:2}" || return
+	daemon_wait
+}
+
+# daemon_launch LOG ARGUMENT...: start it, by the command in the array
+# daemon_prefix if there is one, which has to end in exec. Sets daemon_pid and
+# daemon_log.
+daemon_launch() {
 	local top=${top_builddir:-.} program worker
 
 	program=$(realpath "${SHMEMD:-$top/vhost-shmemd}") || return
@@ -47,13 +56,18 @@ daemon_start() {
 		    "SHMEMD and SHMEMD_WORKER" >&2
 		return 1
 	fi
-	daemon_socket=$1/socket
-	daemon_log=$1/log
+	daemon_log=$1
 	shift
 	# Descriptor 3 is bats' own: bats waits until nobody holds it.
-	"$program" --socket-path="$daemon_socket" --worker="$worker" \
-	    --log-level=debug "$@" 2>"$daemon_log" </dev/null 3>&- &
+	# shellcheck disable=SC2154 # set by callers who have one
+	${daemon_prefix[@]+"${daemon_prefix[@]}"} "$program" \
+	    --worker="$worker" --log-level=debug "$@" 2>"$daemon_log" \
+	    </dev/null 3>&- &
 	daemon_pid=$!
+}
+
+# daemon_wait: until daemon_socket is there.
+daemon_wait() {
 	wait_until 20 daemon_ready_or_dead || return
 	if ! daemon_running; then
 		echo "the daemon did not start:" >&2
@@ -83,7 +97,7 @@ daemon_stop() {
 # A child that nobody has waited for is a zombie: gone, too.
 daemon_is_gone() {
 	local stat
-	{ stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 0
+	{ read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
 	stat=${stat##*) }
 	[[ $stat == Z* ]]
 }
