@@ -56,7 +56,7 @@ GUEST_TESTS = tests/guest/harness.bats tests/guest/guest.bats \
 	tests/guest/rings.bats tests/guest/devices.bats \
 	tests/guest/memory.bats \
 	tests/guest/clients.bats tests/guest/uml.bats \
-	tests/guest/ctl.bats
+	tests/guest/ctl.bats tests/guest/host.bats
 
 if HAVE_BATS
 TESTS += $(BATS_TESTS)
