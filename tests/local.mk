@@ -3,6 +3,7 @@
 #                     no root, though as root more of it applies
 # make check-guest    real guests under QEMU 11.1; as root, see tests/guest/
 # make check-rust-vmm a front-end on the real crate vhost 0.17; as root
+# make bench-memory   what memory sharing saves, with real guests; as root
 # make check-valgrind the programs under valgrind (configure --enable-valgrind)
 # make check-fuzz     the fuzzers, a minute each (configure --enable-fuzz)
 # make coverage       what of proto/ the unit tests reach
@@ -98,6 +99,11 @@ check-guest: all
 	$(AM_TESTS_ENVIRONMENT) $(BATS) --tap \
 	    $(addprefix $(abs_top_srcdir)/,$(GUEST_TESTS))
 .PHONY: check-guest
+
+bench-memory: all
+	$(AM_TESTS_ENVIRONMENT) $(srcdir)/tests/bench/memory
+.PHONY: bench-memory
+EXTRA_DIST += tests/bench/README.md tests/bench/memory
 
 RUST_VMM_TESTS = tests/rust-vmm/rust-vmm.bats
 EXTRA_DIST += $(RUST_VMM_TESTS) tests/rust-vmm/Cargo.toml \
