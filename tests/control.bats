@@ -370,9 +370,11 @@ for i in range(200):
 @test "without descriptors to spare the control socket costs no CPU, and is heard later" {
     start_two
     require_tool prlimit
-    local used
-    used=$(fds_of "$daemon_pid")
-    prlimit --pid "$daemon_pid" --nofile="$used:"
+    # The least number that is free, when those of clients before are.
+    local free=0
+    wait_until bash -c "! ss -xp 2>/dev/null | grep -q 'ESTAB.*$control'"
+    while [[ -e /proc/$daemon_pid/fd/$free ]]; do free=$((free + 1)); done
+    prlimit --pid "$daemon_pid" --nofile="$free:"
     cpu_of() { awk '{ print $14 + $15 }' "/proc/$daemon_pid/stat"; }
     ctl status --timeout=20 >said 2>&1 3>&- &
     asker=$!
