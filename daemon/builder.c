@@ -5,8 +5,10 @@
 #include "builder.h"
 
 #include "conf.h"
+#include "control.h"
 #include "fd.h"
 #include "flusher.h"
+#include "gate.h"
 #include "listener.h"
 #include "log.h"
 #include "region.h"
@@ -22,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -32,6 +35,9 @@ static_assert(PRIV_NAME_MAX == SETTINGS_NAME_MAX &&
 		  PRIV_ALLOW_MAX == SETTINGS_ALLOW_MAX,
     "settings fit into messages");
 
+/* Descriptors of the supervisor's besides those of regions and devices: clients
+ * of the control socket, front-ends that are held back, and 64 workers. */
+#define SUPERVISOR_FDS (CONTROL_CLIENTS_MAX + GATE_WAITING_MAX + 64U)
 /* Regions that are erased one inside of the other. */
 #define ERASING_MAX 8U
 
@@ -120,6 +126,10 @@ tell_door(const char *path, int rc)
 		log_error("%s: another program is listening there", path);
 	else if (rc == -EEXIST)
 		log_error("%s: there is a file that is not a socket", path);
+	else if (rc == -EMFILE)
+		log_error("%s: %s: RLIMIT_NOFILE (LimitNOFILE= of the unit) "
+			  "is too low",
+		    path, strerror(-rc));
 	else if (rc < 0)
 		log_error("%s: %s", path, strerror(-rc));
 }
@@ -692,6 +702,25 @@ replace(struct builder_process *b, struct plan *next)
 	return rc;
 }
 
+/* The supervisor will have two descriptors of each region, and a third if that
+ * is flushed, and one of each device; what it cannot take is lost. Regions that
+ * front-ends still have are among them. */
+static int
+check_limit(const struct builder_process *b, const struct plan *next)
+{
+	uint64_t needed = next->settings.ndevices + SUPERVISOR_FDS;
+	struct rlimit lim;
+
+	for (const struct built_region *r = b->regions; r != NULL; r = r->next)
+		needed += r->made.lock_fd >= 0 ? 3 : 2;
+	if (getrlimit(RLIMIT_NOFILE, &lim) < 0 || needed <= lim.rlim_cur)
+		return 0;
+	log_error("%llu descriptors are needed for this, and RLIMIT_NOFILE is "
+		  "%llu (LimitNOFILE= of the unit)",
+	    (unsigned long long)needed, (unsigned long long)lim.rlim_cur);
+	return -EMFILE;
+}
+
 static int
 prepare(struct builder_process *b, struct plan *next)
 {
@@ -701,6 +730,8 @@ prepare(struct builder_process *b, struct plan *next)
 		rc = check_doors(&b->now, &next->settings);
 	if (rc == 0)
 		rc = make_regions(b, next);
+	if (rc == 0)
+		rc = check_limit(b, next);
 	if (rc == 0)
 		rc = open_doors(&b->now, next, false);
 	return rc;

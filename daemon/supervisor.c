@@ -564,7 +564,12 @@ builder_ready(evutil_socket_t sock, short what, void *arg)
 		return;
 	if (rc != 1) {
 		(void)event_del(&sv->builder_event);
-		return; /* SIGCHLD says how it has ended */
+		/* SIGCHLD says how it has ended; or it ends by this. */
+		if (rc < 0)
+			log_error("what the builder sends cannot be taken: %s",
+			    strerror(-rc));
+		fd_closep(&sv->builder.sock);
+		return;
 	}
 	switch ((enum priv_type)msg.type) {
 	case PRIV_BUILT:
