@@ -30,6 +30,7 @@ BATS_TESTS = \
 	tests/completion.bats \
 	tests/conf.bats \
 	tests/confinement.bats \
+	tests/control.bats \
 	tests/ctl.bats \
 	tests/dialects.bats \
 	tests/flusher.bats \
@@ -43,11 +44,15 @@ BATS_TESTS = \
 	tests/patience.bats \
 	tests/protocol.bats \
 	tests/raw.bats \
+	tests/reload.bats \
 	tests/ring.bats \
+	tests/serve.bats \
 	tests/strace.bats
 # The filters of instrumented builds pass more, those of the hosts that are played
-# do not, and crashes are caught: there these say nothing.
-PLAIN_TESTS = tests/hosts.bats tests/limits.bats tests/seccomp.bats
+# do not, crashes are caught, and processes are larger and cannot be traced: there
+# these say nothing.
+PLAIN_TESTS = tests/flush.bats tests/hosts.bats tests/limits.bats \
+	tests/scale.bats tests/seccomp.bats
 if !INSTRUMENTED
 BATS_TESTS += $(PLAIN_TESTS)
 endif
@@ -91,7 +96,8 @@ tests_helpers_bad_worker_LDADD = daemon/libshmemd.a sandbox/libsandbox.a \
 
 EXTRA_DIST += $(BATS_TESTS) tests/hostile tests/vuctl tests/helpers/common.bash \
 	tests/helpers/contain tests/helpers/control-server \
-	tests/helpers/crowd tests/helpers/lingerers tests/helpers/odd-backend \
+	tests/helpers/crowd tests/helpers/fail-sync \
+	tests/helpers/lingerers tests/helpers/odd-backend \
 	tests/helpers/status.json tests/helpers/under-systemd \
 	tests/helpers/zsh-offers
 
@@ -134,7 +140,8 @@ update-manual: all
 .PHONY: update-manual
 EXTRA_DIST += tests/what-works
 
-EXTRA_DIST += tests/valgrind.bats tests/lint tests/run-all \
+EXTRA_DIST += tests/bench/many-devices tests/bench/start \
+	tests/valgrind.bats tests/lint tests/run-all \
 	tests/legs/glibc tests/legs/in-root tests/legs/musl \
 	$(GUEST_TESTS) tests/guest/README.md tests/guest/forky-root \
 	tests/guest/helpers.bash tests/guest/lib.bash \
