@@ -5,6 +5,7 @@
 # What vhost-shmemctl makes of any reply is in tests/ctl.bats.
 
 # shellcheck disable=SC2154 # socket, log, control, daemon_pid and stderr come from helpers and bats
+# shellcheck disable=SC2030,SC2031 # each test is a shell of its own
 # shellcheck disable=SC2016 # commands in single quotes are for the shell that vuctl starts
 
 load helpers/common

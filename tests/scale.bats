@@ -4,6 +4,7 @@
 # As many devices and regions as a large host has. tests/bench/start measures it.
 
 # shellcheck disable=SC2154 # socket, log, conf, daemon_pid and stderr come from helpers and bats
+# shellcheck disable=SC2030,SC2031 # each test is a shell of its own
 # shellcheck disable=SC2016 # commands in single quotes are for the shell that vuctl starts
 
 load helpers/common
@@ -27,12 +28,12 @@ many() {
         steps+=(on "c$d" socket="$PWD/$d" negotiate order=rust-vmm get-shmem-config regions=10 size=64K shmid=9)
         if ((d % 20 == 7)); then
             steps+=(start)
-            for ((r = 0; r < 10; r++)); do steps+=(expect-map shmid=$r name=r$d.$r); done
-            steps+=(region-write 0 "$(printf %02x $d)" shmid=9)
+            for ((r = 0; r < 10; r++)); do steps+=(expect-map "shmid=$r" "name=r$d.$r"); done
+            steps+=(region-write 0 "$(printf %02x "$d")" shmid=9)
         fi
     done
     for ((d = 7; d < 200; d += 20)); do
-        steps+=(on "c$d" region-read 0 "$(printf %02x $d)" shmid=9)
+        steps+=(on "c$d" region-read 0 "$(printf %02x "$d")" shmid=9)
     done
     run -0 vuctl "${steps[@]}" run 'status_is "len(s[\"connections\"])" 200'
     wait_until status_is 'len(s["connections"])' 0

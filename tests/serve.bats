@@ -5,6 +5,7 @@
 # memory.
 
 # shellcheck disable=SC2154 # socket, log, conf, daemon_pid and stderr come from helpers and bats
+# shellcheck disable=SC2030,SC2031 # each test is a shell of its own
 # shellcheck disable=SC2016 # commands in single quotes are for the shell that vuctl starts
 # shellcheck disable=SC2119 # start_daemon and the like without arguments
 
