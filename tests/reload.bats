@@ -131,8 +131,10 @@ export -f device region open_files is_at_rest is_locked
 
 @test "a device that is removed listens no more, and its socket is gone" {
     start_with_config < <(region r && device a r && device b r)
-    run -0 reload_with < <(region r && device a r)
+    run -0 vuctl on b socket="$socket.b" up run '(region r && device a r) | reload_with' \
+        run '[[ ! -e $socket.b ]]; wait_until bash -c "! grep -q \" $socket.b\$\" <(grep \" 00010000 \" /proc/net/unix)"' flush
     assert [ ! -e "$socket.b" ]
+    wait_until status_is 'len(s["connections"])' 0
     run -0 vuctl on a socket="$socket.a" negotiate
     assert_equal "$(status_of '[d["name"] for d in s["devices"]]')" "['a']"
 }
