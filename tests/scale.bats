@@ -54,13 +54,13 @@ limited() {
 @test "with too low a limit of descriptors the start is refused, and the limit named" {
     require_tool prlimit
     limited 1024 1024
-    assert_output --regexp 'RLIMIT_NOFILE|LimitNOFILE|ulimit -n'
+    assert_output --partial 'RLIMIT_NOFILE is 1K (LimitNOFILE='
     assert [ ! -e 0 ]
     # One that is just too low for the last of them.
     local least
     for least in 2000 4000 4100 4200 4205 4215 4300; do
         limited "$least" "$least"
-        assert_output --regexp 'RLIMIT_NOFILE|LimitNOFILE|ulimit -n'
+        assert_output --regexp 'RLIMIT_NOFILE .*\(?LimitNOFILE='
     done
 }
 
@@ -82,7 +82,7 @@ limited() {
     start_with_config < <(many 5 10)
     run -1 reload_with < <(many 30 10)
     assert_output --partial 'nothing was changed'
-    assert_log 'RLIMIT_NOFILE|LimitNOFILE|ulimit -n'
+    assert_log 'RLIMIT_NOFILE .*\(?LimitNOFILE='
     run -0 vuctl on a socket="$PWD/4" negotiate order=rust-vmm
     assert [ ! -e 5 ]
     assert_equal "$(status_of 'len(s["regions"]), s["generation"]')" '(50, 1)'

@@ -94,6 +94,9 @@ EOF
     # It counts a front-end once.
     run -0 vuctl on a "${raw_up[@]}" expect-map shmid=1 expect-map shmid=2 region-read 5 00 shmid=1 \
         on b "${raw_up[@]}" expect-map shmid=1 expect-map shmid=2 on c expect-close
+    wait_until log_has 'conn 3: front-end left'
+    # Erased once for each time that nobody has it.
+    wait_until bash -c "[[ \$(grep -c 'region r: is erased' $log) = 2 ]]"
 }
 
 # --- access ---------------------------------------------------------------------
