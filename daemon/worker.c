@@ -511,7 +511,12 @@ connect_front_end(struct worker *w, int fd)
 	    front_read_ready, w);
 	(void)event_assign(&w->front_write, w->base, fd, EV_WRITE | EV_PERSIST,
 	    front_write_ready, w);
-	if (event_add(&w->front_read, NULL) < 0) {
+	/* Not before there is a session: it may have gone already. */
+	if (w->flusher >= 0)
+		(void)event_assign(&w->flushed, w->base, w->flusher,
+		    EV_READ | EV_PERSIST, flushed_ready, w);
+	if (event_add(&w->front_read, NULL) < 0 ||
+	    (w->flusher >= 0 && event_add(&w->flushed, NULL) < 0)) {
 		worker_log(w, VUS_LOG_ERR, "connection closed: no memory");
 		leave(w, WORKER_EXIT_BROKEN);
 	}
@@ -569,9 +574,7 @@ obey(struct worker *w, const struct priv_msg *msg, int *fds)
 			return false;
 		w->flusher = fds[0];
 		w->device.sync = true;
-		(void)event_assign(&w->flushed, w->base, fds[0],
-		    EV_READ | EV_PERSIST, flushed_ready, w);
-		return event_add(&w->flushed, NULL) == 0;
+		return true;
 	case PRIV_CONNECT:
 		if (w->connected || !w->has_device || w->regions_due != 0 ||
 		    w->device.sync != (w->setup.sync != 0))
@@ -713,7 +716,7 @@ clean_up(struct worker *w)
 	if (w->connected)
 		vus_session_close(&w->session);
 	fd_closep(&w->host.inflight_fd);
-	if (w->flusher >= 0)
+	if (w->connected && w->flusher >= 0)
 		(void)event_del(&w->flushed);
 	fd_closep(&w->flusher);
 	report_lost(w);
