@@ -62,7 +62,7 @@ export -f flusher_has_fds
     assert_line --regexp '^CapEff:[[:space:]]0+$'
     # what cannot be dumped belongs to root
     assert_equal "$(stat -c %u "/proc/$(flusher_pid)/mem")" 0
-    run -0 vuctl up flush stop
+    run -0 vuctl up backing=file flush stop
 }
 
 @test "a flusher may make no process and dump no core, and stands in the root" {
@@ -82,7 +82,7 @@ export -f flusher_has_fds
     alone=$(fds_of "$(flusher_pid)")
     run -0 readlink "/proc/$(flusher_pid)/fd/4"
     assert_output "$file"
-    run -0 vuctl on a up flush on b up flush run "wait_until flusher_has_fds $((alone + 2))"
+    run -0 vuctl on a up backing=file flush on b up backing=file flush run "wait_until flusher_has_fds $((alone + 2))"
     wait_until flusher_has_fds "$alone"
 }
 
@@ -93,7 +93,7 @@ export -f flusher_has_fds
     strace -o "$trace" -e trace=fdatasync -p "$(flusher_pid)" 2>/dev/null 3>&- &
     local strace=$!
     wait_until grep -qs '^TracerPid:[[:space:]][1-9]' "/proc/$(flusher_pid)/status" || skip 'the flusher cannot be traced'
-    run -0 vuctl up flush flush flush
+    run -0 vuctl up backing=file flush flush flush
     kill "$strace"
     wait "$strace" || true
     run -0 grep -c '^fdatasync(4) *= 0$' "$trace"
@@ -102,10 +102,10 @@ export -f flusher_has_fds
 
 @test "when a flusher is killed FLUSH fails, for new front-ends too, and nothing else does" {
     start_with_file
-    run -0 vuctl on a up flush \
+    run -0 vuctl on a up backing=file flush \
         run 'kill -s KILL "$(flusher_pid)"; wait_until log_has "region test: its flusher has ended"' \
         flush ret=error get-config flush ret=error \
-        on b up flush ret=error get-config on a stop on b stop
+        on b up backing=file flush ret=error get-config on a stop on b stop
     assert_log 'conn 1: the flusher of its region has ended: no FLUSH succeeds'
     assert_log 'conn 2: the flusher of its region has ended: no FLUSH succeeds'
     refute_log 'killed by SIGKILL'
@@ -116,7 +116,7 @@ export -f flusher_has_fds
     start_with_file
     local flusher
     flusher=$(flusher_pid)
-    run -0 vuctl up flush stop
+    run -0 vuctl up backing=file flush stop
     stop_daemon
     wait_until has_ended "$flusher"
 }

@@ -187,15 +187,15 @@ allowed() {
     run -1 allowed 2002 --regid=1001 --clear-groups
     # Root is a user like others.
     run -1 allowed 0 --regid=0 --clear-groups
-    assert_log "device d: a front-end was refused: pid [0-9]+ \(/.*\), uid 1003: neither its user nor a group"
+    assert_log "device d: a front-end was refused: pid [0-9]+ \(.*python.*\), uid 1003: neither its user nor a group"
     assert_equal "$(status_of 'device("d")["refused"]')" 3
 }
 
 @test "a refusal names the process, its user and its program" {
     start_with_config <<<"$(region r; device a r allow-user = 4711)"
     run -0 vuctl on a socket="$socket.a" expect-close
-    python=$(readlink -f "$(python3 -c 'import sys; print(sys.executable)')")
-    assert_log "warn: device a: a front-end was refused: pid [0-9]+ \($python\), uid $EUID: "
+    # By its path, or where that is not for the builder to see by its name.
+    assert_log "warn: device a: a front-end was refused: pid [0-9]+ \([^ ]*python3[^ ]*\), uid $EUID: "
 }
 
 @test "many refusals make one line a second, and the rest is counted" {
