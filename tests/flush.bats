@@ -190,7 +190,9 @@ EOF' stop
         on o flush stop
     # Those that come later, too; and no worker is lost by it.
     run -0 vuctl "${up[@]}" flush ret=error stop on o socket="$socket.other" "${up[@]}" flush stop
-    run -0 vuctl "${up[@]}" flush ret=error stop
+    local i steps=()
+    for i in {1..20}; do steps+=(connect "${up[@]}" flush ret=error stop); done
+    run -0 vuctl "${steps[@]}"
     run -0 grep -c 'region r: its flusher has ended' "$log"
     assert_output 1
     refute_log 'killed by|turned away|not handed over'

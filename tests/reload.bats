@@ -14,8 +14,14 @@ load helpers/common
 setup() {
     common_setup
     cd "$BATS_TEST_TMPDIR" || return
+    other=
     # For the shells of vuctl's step "run".
     export socket
+}
+
+teardown() {
+    [[ -z $other ]] || kill "$other" 2>/dev/null || :
+    common_teardown
 }
 
 # device NAME REGION KEYS...: a device at $socket.NAME
@@ -232,7 +238,6 @@ signal.pause()' "$socket.busy" 3>&- &
     assert_output --partial 'nothing was changed'
     assert [ ! -e "$socket.new" ]
     run -0 vuctl on a socket="$socket.a" negotiate
-    kill "$other"
     wait_until is_at_rest
     assert_equal "$(open_files)" "$before"
     run is_locked file
