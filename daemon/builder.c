@@ -686,7 +686,9 @@ replace(struct builder_process *b, struct plan *next)
 	int rc;
 
 	for (unsigned i = 0; i < next->settings.nregions; i++)
-		next->regions[i]->release = next->settings.regions[i].release;
+		if (next->regions[i] != NULL)
+			next->regions[i]->release =
+			    next->settings.regions[i].release;
 	for (unsigned i = 0; i < next->settings.ndevices; i++)
 		(void)keep_door(now, next, i);
 	(void)open_doors(now, next, true);

@@ -946,7 +946,7 @@ static const struct key device_keys[DEVICE_KEYS] = {
 	    .type = &type_number,
 	    .offset = IN_DEVICE(max_flushes),
 	    .most = 1000000,
-	    .value = "100",
+	    .value = "1000",
 	    .help = "flushes of a front-end in a second; 0: no limit" },
 	[DEVICE_MESSAGE_TIMEOUT] = { .name = "message-timeout",
 	    .type = &type_number,

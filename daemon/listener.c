@@ -87,7 +87,7 @@ listener_open_path(
 {
 	struct sockaddr_un address;
 	AUTO_FD int fd = -1;
-	struct stat st;
+	struct stat st = { 0 };
 	mode_t mask;
 	int rc;
 

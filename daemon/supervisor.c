@@ -293,7 +293,7 @@ on_opened(void *ctx, struct device *d)
 		int fd = fd_steal(&d->door);
 
 		let_in(sv, d, fd);
-		if (d->served == 0 && d->refused != 0)
+		if (d->served == 0)
 			finish(sv, EXIT_FAILURE);
 		return;
 	}
