@@ -15,6 +15,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -546,6 +547,16 @@ out:
 	return whole;
 }
 
+/* What libconfuse had for a large configuration is several times what stays,
+ * and processes that are forked would have it, too. */
+static void
+give_back_memory(void)
+{
+#ifdef __GLIBC__
+	(void)malloc_trim(0);
+#endif
+}
+
 bool
 conf_load(struct settings *settings, settings_complain *complain, void *ctx)
 {
@@ -554,6 +565,7 @@ conf_load(struct settings *settings, settings_complain *complain, void *ctx)
 	    read_one(settings, settings->config, complain, ctx, &found_wrong);
 
 	whole &= read_parts(settings, complain, ctx, &found_wrong);
+	give_back_memory();
 	/* Where a part is missing much would seem to be. */
 	return whole && settings_check(settings, complain, ctx) && !found_wrong;
 }
