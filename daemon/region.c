@@ -379,6 +379,8 @@ lock_memory(
 	if (at == MAP_FAILED)
 		return reason_errno(reason, -errno, "mmap");
 	made->locked = at;
+	/* A flusher, which lives longer, would keep the memory. */
+	(void)madvise(at, made->size, MADV_DONTFORK);
 	for (uint64_t i = 0; i < made->size; i += LOCK_CHUNK) {
 		uint64_t len = made->size - i;
 
