@@ -206,6 +206,26 @@ serves() {
     stop_daemon TERM
 }
 
+@test "the page on vhost-shmemctl has every key of the status, and no other" {
+    local keys
+    keys=$(python3 - "$top_srcdir/tests/helpers/status.json" <<'EOF'
+import json, sys
+def keys(value):
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield key
+            yield from keys(part)
+    if isinstance(value, list):
+        for part in value:
+            yield from keys(part)
+print("\n".join(sorted(set(keys(json.load(open(sys.argv[1])))) - {"ok"})))
+EOF
+    )
+    assert_equal "$(sed -n '/^\.Sh STATUS/,/^\.Sh ENV/p' "$top_srcdir/man/vhost-shmemctl.1" |
+        grep -v 'Cm status' | sed -nE 's/^\.(It )?Cm (.*)/\2/p' | tr -s ', ' '\n' |
+        grep -E '^[a-z_]+$' | LC_ALL=C sort -u)" "$keys"
+}
+
 @test "each vhost-shmemd command of the manual's EXAMPLES starts and serves" {
     command -v mkfs.ext4 >/dev/null || PATH=$PATH:/usr/sbin:/sbin
     cd "$BATS_TEST_TMPDIR"
