@@ -1070,6 +1070,8 @@ static void __attribute__((noreturn)) builder_run(struct builder_process *b)
 	while (b->regions != NULL)
 		forget_region(b, b->regions);
 	free_plan(&b->now);
+	fd_closep(&b->watch);
+	fd_closep(&b->sock);
 	_exit(0);
 }
 

@@ -270,6 +270,8 @@ flusher_run(int file, const char *name, const struct flusher_ids *ids, int chan)
 		(void)event_add(&f->chan_ready, NULL);
 		(void)event_base_dispatch(f->base);
 		event_base_free(f->base);
+		(void)close(CHAN_FD);
+		(void)close(FILE_FD);
 		_exit(0);
 	}
 	log_error("region %s: its flusher: %s: %s", name, stage,
