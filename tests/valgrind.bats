@@ -42,6 +42,6 @@ lost_fds() {
         [[ -z $(lost_fds "$vlog") ]] || fail "$(cat "$vlog")"
         programs=$((programs + 1))
     done
-    # Supervisor, spawner, a worker per connection, and the last spare.
-    ((programs >= CONNECTS + 3)) || fail "only $programs logs of valgrind"
+    # Supervisor, spawner, builder, a worker per connection, and the last spare.
+    ((programs >= CONNECTS + 4)) || fail "only $programs logs of valgrind"
 }

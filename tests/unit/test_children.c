@@ -161,7 +161,8 @@ all_work_is_done_by_as_many_as_there_are_cpus(void **state)
 		jobs[i] = (struct child_job){ .work = do_some, .len = 400 };
 	assert_int_equal(run(jobs, JOBS, NULL), 0);
 	assert_int_equal(atomic_load(&shared->ended), JOBS);
-	assert_in_range(atomic_load(&shared->most), 1, children_most());
+	assert_true(atomic_load(&shared->most) >= 1);
+	assert_true(atomic_load(&shared->most) <= children_most());
 }
 
 static void
