@@ -22,7 +22,6 @@ top_srcdir=$(cd "${top_srcdir:-$BATS_TEST_DIRNAME/../..}" && pwd)
 # shellcheck source=/dev/null
 source "$top_srcdir/tests/guest/lib.bash"
 load ../helpers/common
-eval "common_$(declare -f setup)"
 
 setup_file() {
     ((EUID == 0)) || return 0
