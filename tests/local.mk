@@ -58,11 +58,13 @@ BATS_TESTS += $(PLAIN_TESTS)
 endif
 EXTRA_DIST += $(PLAIN_TESTS)
 include tests/canary/local.mk
-GUEST_TESTS = tests/guest/harness.bats tests/guest/guest.bats \
-	tests/guest/rings.bats tests/guest/devices.bats \
-	tests/guest/memory.bats \
-	tests/guest/clients.bats tests/guest/uml.bats \
-	tests/guest/ctl.bats tests/guest/host.bats
+# In two halves, which take as long as each other.
+GUEST_TESTS_1 = tests/guest/harness.bats tests/guest/guest.bats \
+	tests/guest/rings.bats tests/guest/uml.bats
+GUEST_TESTS_2 = tests/guest/clients.bats tests/guest/ctl.bats \
+	tests/guest/devices.bats tests/guest/host.bats \
+	tests/guest/memory.bats
+GUEST_TESTS = $(GUEST_TESTS_1) $(GUEST_TESTS_2)
 
 if HAVE_BATS
 TESTS += $(BATS_TESTS)
@@ -101,10 +103,11 @@ EXTRA_DIST += $(BATS_TESTS) tests/hostile tests/vuctl tests/helpers/common.bash 
 	tests/helpers/status.json tests/helpers/under-systemd \
 	tests/helpers/zsh-offers
 
-check-guest: all
-	$(AM_TESTS_ENVIRONMENT) $(BATS) --tap \
-	    $(addprefix $(abs_top_srcdir)/,$(GUEST_TESTS))
-.PHONY: check-guest
+check-guest: check-guest-1 check-guest-2
+check-guest-1 check-guest-2: all
+	$(AM_TESTS_ENVIRONMENT) $(BATS) --tap $(addprefix $(abs_top_srcdir)/, \
+	    $(if $(filter check-guest-1,$@),$(GUEST_TESTS_1),$(GUEST_TESTS_2)))
+.PHONY: check-guest check-guest-1 check-guest-2
 
 bench-memory: all
 	$(AM_TESTS_ENVIRONMENT) $(srcdir)/tests/bench/memory

@@ -43,9 +43,9 @@ tests_fuzz_fuzz_conf_LDFLAGS = $(fuzz_ldflags) \
 	-Wl,--wrap=getpwnam,--wrap=getpwuid,--wrap=getgrnam,--wrap=getgrgid
 tests_fuzz_fuzz_conf_LDADD = daemon/libshmemd.a $(LIBCONFUSE_LIBS)
 
-check-fuzz fuzz: $(FUZZERS)
-	$(srcdir)/tests/fuzz/run --seconds $(FUZZ_SECONDS) $(builddir) \
-	    $(notdir $(FUZZERS))
+check-fuzz fuzz: $(addprefix run-,$(notdir $(FUZZERS)))
+run-fuzz_%: tests/fuzz/fuzz_%
+	$(srcdir)/tests/fuzz/run --seconds $(FUZZ_SECONDS) $(builddir) fuzz_$*
 
 # What the fuzzers have found stays until somebody has looked at it.
 distclean-local:
