@@ -813,8 +813,10 @@ rehearse(void)
 	int status = 0;
 	pid_t pid = fork();
 
-	if (pid == 0)
+	if (pid == 0) {
+		(void)!sandbox_close_fds(STDERR_FILENO + 1);
 		_exit(sandbox_enter_supervisor(&stage) < 0);
+	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
 		return -errno;
 	if (!WIFSIGNALED(status))
