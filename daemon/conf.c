@@ -25,8 +25,12 @@
 
 /* Says that a section begins: see begin(). No file can have such a key. */
 #define BEGIN "|"
-/* What libconfuse says of a key that it does not know. */
+/* What libconfuse says of a key that it does not know, and of one that looks
+ * like a section. */
 #define NO_SUCH_OPTION "no such option '%s'"
+#define NO_EQUAL_SIGN "missing equal sign after option '%s'"
+/* Different ones in a kind of section of one file; after more it ends. */
+#define UNKNOWN_MAX 16U
 
 #define SUFFIX ".conf"
 
@@ -41,6 +45,15 @@ struct reader {
 	struct device_settings lost_device;
 	struct shm_settings lost_shm;
 	bool in_lost_region, in_lost_device, in_lost_shm;
+	/*
+	 * libconfuse ends at a key that it does not know, or, by its version
+	 * and flags, says nothing of it. So a file is read until all of them
+	 * have been found, and then once more, with them as keys that are
+	 * wrong.
+	 */
+	bool finding, found;
+	unsigned nunknown[SECTIONS];
+	char *unknown[SECTIONS][UNKNOWN_MAX]; /* owned */
 };
 
 /* libconfuse hands nothing on to its callbacks. */
@@ -140,6 +153,8 @@ begin(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
 	(void)opt;
 	(void)value;
 	*(void **)result = NULL;
+	if (r->finding)
+		return 0;
 	switch (section_of(cfg)) {
 	case SECTION_REGION:
 		begin_region(r, &place, title);
@@ -256,25 +271,13 @@ take(struct reader *r, const cfg_t *cfg, const struct key *key, bool more,
 		settings_free(&unused);
 }
 
-/* A value, or one of a list. */
-static int
-value_read(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
-{
-	const struct key *key = key_by_name(section_of(cfg), opt->name);
-
-	*(const char **)result = value;
-	if (key != NULL)
-		take(reading, cfg, key, key->list && opt->nvalues > 1, value);
-	return 0;
-}
-
-/* --- libconfuse ---------------------------------------------------------- */
+/* --- keys that are unknown -------------------------------------------------
+ */
 
 static void
-unknown_key(struct reader *r, const cfg_t *cfg, va_list ap)
+unknown_key(struct reader *r, const cfg_t *cfg, const char *name)
 {
 	enum key_section section = section_of(cfg);
-	const char *name = va_arg(ap, const char *);
 	const char *near = key_nearest(section, name);
 	char where[32] = "here";
 
@@ -286,14 +289,66 @@ unknown_key(struct reader *r, const cfg_t *cfg, va_list ap)
 	    near != NULL ? "?" : "");
 }
 
-/* It goes on after a key that it does not know, and after nothing else. */
+static void
+found_unknown(struct reader *r, enum key_section section, const char *name)
+{
+	unsigned *n = &r->nunknown[section];
+
+	if (*n < UNKNOWN_MAX &&
+	    (r->unknown[section][*n] = strdup(name)) != NULL) {
+		(*n)++;
+		r->found = true;
+	}
+}
+
+static void
+forget_unknown(struct reader *r)
+{
+	for (unsigned s = 0; s < SECTIONS; s++)
+		while (r->nunknown[s] != 0)
+			free(r->unknown[s][--r->nunknown[s]]);
+}
+
+/* --- libconfuse ---------------------------------------------------------- */
+
+/* A value, or one of a list. */
+static int
+value_read(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
+{
+	const struct key *key = key_by_name(section_of(cfg), opt->name);
+	bool more = opt->nvalues > 1;
+
+	*(const char **)result = value;
+	if (reading->finding)
+		return 0;
+	if (key != NULL)
+		take(reading, cfg, key, key->list && more, value);
+	else if (!more)
+		unknown_key(reading, cfg, opt->name);
+	return 0;
+}
+
 static void __attribute__((format(printf, 2, 0)))
 syntax_error(cfg_t *cfg, const char *format, va_list ap)
 {
+	bool no_key = strcmp(format, NO_SUCH_OPTION) == 0;
+	enum key_section section = section_of(cfg);
+	const char *name = "";
 	char text[512];
+	va_list copy;
 
-	if (strcmp(format, NO_SUCH_OPTION) == 0) {
-		unknown_key(reading, cfg, ap);
+	if (no_key || strcmp(format, NO_EQUAL_SIGN) == 0) {
+		va_copy(copy, ap);
+		name = va_arg(copy, const char *);
+		va_end(copy);
+		no_key = no_key || key_by_name(section, name) == NULL;
+	}
+	if (reading->finding && no_key)
+		found_unknown(reading, section, name);
+	if (reading->finding)
+		return;
+	if (no_key) {
+		unknown_key(reading, cfg, name);
 		return;
 	}
 	(void)vsnprintf(text, sizeof(text), format, ap);
@@ -301,11 +356,12 @@ syntax_error(cfg_t *cfg, const char *format, va_list ap)
 	    "%s; the rest of this file has not been read", text);
 }
 
-#define OPTS_MAX 24U
+#define OPTS_MAX 40U
 
 /* What libconfuse has to know of a section; ends with its end. */
 static void
-add_keys(cfg_opt_t opts[static OPTS_MAX], enum key_section section)
+add_keys(const struct reader *r, cfg_opt_t opts[static OPTS_MAX],
+    enum key_section section)
 {
 	static const cfg_opt_t end = CFG_END();
 	static char begins[] = "x";
@@ -319,6 +375,9 @@ add_keys(cfg_opt_t opts[static OPTS_MAX], enum key_section section)
 		opts[n++] = (cfg_opt_t)CFG_STR_CB(key->name, NULL,
 		    CFGF_NODEFAULT | (key->list ? CFGF_LIST : CFGF_NONE),
 		    value_read);
+	for (unsigned i = 0; i < r->nunknown[section]; i++)
+		opts[n++] = (cfg_opt_t)CFG_STR_CB(r->unknown[section][i], NULL,
+		    CFGF_NODEFAULT | CFGF_LIST, value_read);
 	opts[n] = end;
 }
 
@@ -335,22 +394,46 @@ add_section(cfg_opt_t *opts, enum key_section section, cfg_opt_t *keys)
 	opts[n + 1] = end;
 }
 
-_Static_assert((unsigned)DEVICE_KEYS + 3 <= OPTS_MAX &&
-		   (unsigned)REGION_KEYS + 2 <= OPTS_MAX,
+_Static_assert((unsigned)DEVICE_KEYS + UNKNOWN_MAX + 3 <= OPTS_MAX &&
+		   (unsigned)REGION_KEYS + UNKNOWN_MAX + 3 <= OPTS_MAX,
     "room for each section");
+
+/* Returns what cfg_parse_buf() does, or CFG_FILE_ERROR without memory. */
+static int
+parse(struct reader *r, const char *text)
+{
+	static cfg_opt_t shm[OPTS_MAX], device[OPTS_MAX], region[OPTS_MAX],
+	    top[OPTS_MAX];
+	cfg_t *cfg;
+	int rc;
+
+	add_keys(r, shm, SECTION_SHM);
+	add_keys(r, device, SECTION_DEVICE);
+	add_section(device, SECTION_SHM, shm);
+	add_keys(r, region, SECTION_REGION);
+	add_keys(r, top, SECTION_TOP);
+	add_section(top, SECTION_REGION, region);
+	add_section(top, SECTION_DEVICE, device);
+	cfg = cfg_init(top, CFGF_NONE);
+	if (cfg == NULL)
+		return CFG_FILE_ERROR;
+	(void)cfg_set_error_function(cfg, syntax_error);
+	reading = r;
+	rc = cfg_parse_buf(cfg, text);
+	reading = NULL;
+	(void)cfg_free(cfg);
+	return rc;
+}
 
 bool
 conf_read_text(struct settings *settings, const char *name, char *text,
     size_t len, settings_complain *complain, void *ctx, bool *wrong_too)
 {
-	static cfg_opt_t shm[OPTS_MAX], device[OPTS_MAX], region[OPTS_MAX],
-	    top[OPTS_MAX];
 	struct reader r = {
 		.settings = settings, .complain = complain, .ctx = ctx
 	};
 	char why[CONF_WHY_MAX];
 	unsigned line;
-	cfg_t *cfg;
 	int rc;
 
 	r.file = settings_text(settings, name);
@@ -360,25 +443,19 @@ conf_read_text(struct settings *settings, const char *name, char *text,
 		*wrong_too = true;
 		return false;
 	}
-	add_keys(shm, SECTION_SHM);
-	add_keys(device, SECTION_DEVICE);
-	add_section(device, SECTION_SHM, shm);
-	add_keys(region, SECTION_REGION);
-	add_keys(top, SECTION_TOP);
-	add_section(top, SECTION_REGION, region);
-	add_section(top, SECTION_DEVICE, device);
-	/* With this flag a key that it has complained of is read over. */
-	cfg = cfg_init(top, CFGF_KEYSTRVAL);
-	if (cfg == NULL || r.file == NULL) {
+	if (r.file == NULL) {
 		wrong(&r, 0, "%s", strerror(ENOMEM));
 		*wrong_too = true;
 		return false;
 	}
-	(void)cfg_set_error_function(cfg, syntax_error);
-	reading = &r;
-	rc = cfg_parse_buf(cfg, text);
-	reading = NULL;
-	(void)cfg_free(cfg);
+	r.finding = true;
+	do {
+		r.found = false;
+		(void)parse(&r, text);
+	} while (r.found);
+	r.finding = false;
+	rc = parse(&r, text);
+	forget_unknown(&r);
 	if (rc != CFG_SUCCESS && !r.wrong)
 		wrong(&r, 0, "this file could not be read to its end");
 	*wrong_too |= r.wrong;
