@@ -28,7 +28,7 @@
  * by whatever modules and services the host is set up with: what calls that
  * takes cannot be measured here. And what a list would have to allow, to open
  * any file as root, is all that somebody who took it over would want. What
- * keeps him out is that it hears the supervisor alone, in numbers.
+ * keeps that out is that it hears the supervisor alone, in numbers.
  *
  * An ordinary user's supervisor and builder have no capability, and the spawner
  * has two in a user namespace of its own, where the host permits that.

@@ -240,7 +240,7 @@ work(void)
 }
 
 static uint32_t
-stop(void)
+stop_ring(void)
 {
 	struct vus_wire_vring_state state = { 0 };
 
@@ -541,7 +541,7 @@ a_ring_that_stops_makes_room_for_another(void **state)
 	do_kick();
 	offer_ring_1(4);
 	assert_int_equal(fake->served, VUS_HELD_MAX);
-	(void)stop();
+	(void)stop_ring();
 	assert_true(fake->s.ring[1].look);
 	assert_int_equal(vus_session_work(&fake->s), VUS_NEXT_WAIT);
 	assert_int_equal(fake->served, VUS_HELD_MAX + 1);
@@ -622,7 +622,7 @@ a_call_may_be_a_message(void **state)
 	connect_front_end();
 	fake_set_channel(fake);
 	start();
-	(void)stop(); /* and with it the call descriptor goes */
+	(void)stop_ring(); /* and with it the call descriptor goes */
 	fake_ok_state(fake, VUS_VRING_KICK, 0, 0);
 	offer_flush(0);
 	fake_ok_state(fake, VUS_VRING_KICK, 0, 0);
@@ -725,7 +725,7 @@ a_stop_puts_back_what_waits_and_a_start_takes_it_again(void **state)
 	do_kick();
 	offer_flush(3);
 	do_kick();
-	base = stop();
+	base = stop_ring();
 	/* One has been completed, and that is where it goes on. */
 	assert_int_equal(base, is_packed ? 0x80028002U : 1);
 	assert_int_equal(fake->s.held.n, 0);
@@ -742,7 +742,7 @@ a_stop_puts_back_what_waits_and_a_start_takes_it_again(void **state)
 	expect(2, FAKE_BAD);
 	expect(3, 0);
 	expect_nothing();
-	assert_int_equal(stop(), is_packed ? 0x80088008U : 4);
+	assert_int_equal(stop_ring(), is_packed ? 0x80088008U : 4);
 	assert_int_equal(fake->syncs, 3);
 }
 
@@ -795,7 +795,7 @@ a_position_with_another_wrap_counter_comes_back(void **state)
 	offer_flush(1);
 	offer_flush(2);
 	do_kick();
-	run_at(stop());
+	run_at(stop_ring());
 	synced(0);
 	synced(0);
 	for (unsigned i = 0; i < 3; i++)
@@ -869,7 +869,7 @@ a_reset_drops_what_waits(void **state)
 		expect(7, 0);
 		expect_nothing();
 		assert_int_equal(fake->syncs, 2 + 2 * i);
-		(void)stop();
+		(void)stop_ring();
 	}
 }
 
@@ -903,13 +903,13 @@ a_ring_that_breaks_completes_what_came_before(void **state)
 	expect(0, 0);
 	expect_nothing();
 	/* And if it is stopped in between, they are put back. */
-	(void)stop();
+	(void)stop_ring();
 	start();
 	offer_flush(1);
 	do_kick();
 	driver_set_avail(&split, 1 + NUM + 1);
 	do_kick();
-	assert_int_equal(stop(), 0);
+	assert_int_equal(stop_ring(), 0);
 }
 
 /* --- with an inflight buffer --------------------------------------------- */
@@ -973,7 +973,7 @@ what_was_put_back_is_not_in_flight(void **state)
 	offer_flush(3);
 	do_kick();
 	assert_int_equal(in_flight(fd), 3);
-	base = stop();
+	base = stop_ring();
 	assert_int_equal(in_flight(fd), 0);
 	assert_int_equal(free_heads(fd), heads);
 	assert_int_equal(base, is_packed ? 0x80028002U : 1);
@@ -995,7 +995,7 @@ what_was_put_back_is_not_in_flight(void **state)
 		offer_flush(i % 100);
 		do_kick();
 		if (i % 5 == 0) {
-			run_at(stop());
+			run_at(stop_ring());
 			synced(0);
 		}
 		synced(0);
@@ -1050,7 +1050,7 @@ another_session_does_what_waited_when_we_died(void **state)
 		expect(i, i == 2 ? FAKE_BAD : 0);
 	expect_nothing();
 	assert_int_equal(in_flight(fd), 0);
-	assert_int_equal(stop(), is_packed ? 0x800a800aU : 5);
+	assert_int_equal(stop_ring(), is_packed ? 0x800a800aU : 5);
 }
 
 static void
