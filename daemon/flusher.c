@@ -35,7 +35,7 @@ struct client {
 	bool asks;
 	uint32_t number;
 	/* A flush costs it an interval; so far ahead of now that a second is
-	 * spent, it waits. ms; 0: no limit. */
+	 * spent, it waits. 0: no limit. */
 	uint64_t interval_us, paid_until_us;
 };
 

@@ -68,7 +68,7 @@ struct supervisor {
 	bool building; /* a BUILD is going on */
 	bool build_again; /* and another is wanted */
 	bool ending;
-	bool broken;		  /* the spawner is gone */
+	bool broken;		  /* the spawner or builder is gone */
 	int status;		  /* exit status */
 	uid_t owner;		  /* of regions: who has started us */
 	unsigned tries;		  /* of --connect */
@@ -212,7 +212,10 @@ serve(void *ctx, int fd, const struct front_end *who, uint32_t device)
 	/* It waited, and its device has gone meanwhile. */
 	if (d == NULL)
 		return;
-	why = admission_room(&sv->crew, d);
+	/* It may have waited, and the rules are others meanwhile. */
+	why = admission_of(d, fd, who, sv->owner);
+	if (why == NULL)
+		why = admission_room(&sv->crew, d);
 	if (why != NULL) {
 		refuse(sv, d, who, why);
 		return;

@@ -335,6 +335,17 @@ EOF
     assert_equal "$(status_of '[r["name"] for r in s["regions"]]')" "['r']"
 }
 
+@test "who waited while the rules changed is asked by the new ones" {
+    start_one
+    # After two crashes in a row its process is held back for a second.
+    run -0 vuctl on a socket="$socket.a" up run 'kill -KILL $(worker_of 1); wait_until log_has "conn 1: worker .* killed"' \
+        on b socket="$socket.a" up run 'kill -KILL $(worker_of 2); wait_until log_has "conn 2: worker .* killed"' \
+        on c socket="$socket.a" connect run 'wait_until log_has "held back for 1 s"
+            (region r && device a r allow-user = 4711) | reload_with' expect-close
+    assert_log 'device a: a front-end was refused: .*allow-user'
+    refute_log 'conn 3: front-end connected'
+}
+
 @test "50 reloads leave no descriptor, no process and no memory behind" {
     truncate -s 4M file
     first="$(region r; region s; device a r; device b s; device c f) region f { file = $PWD/file }"
