@@ -2,27 +2,12 @@
 /* vhost-shmemd: VIRTIO shared memory regions for virtual machines. */
 #include "config.h"
 
+#include "fd.h"
 #include "options.h"
 #include "supervisor.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdlib.h>
-#include <unistd.h>
-
-/* Started with standard descriptors closed, a socket would get their numbers
- * and with them what we log. */
-static bool
-open_standard_fds(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	return fd >= 0 && close(fd) == 0;
-}
 
 int
 main(int argc, char **argv)
@@ -30,7 +15,7 @@ main(int argc, char **argv)
 	struct settings settings;
 	int status = EXIT_FAILURE;
 
-	if (!open_standard_fds() || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+	if (!fd_open_standard() || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return EXIT_FAILURE;
 	switch (options_parse(&settings, argc, argv)) {
 	case OPTIONS_RUN:

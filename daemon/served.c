@@ -78,8 +78,8 @@ free_region(struct region *region)
 	free(region);
 }
 
-static void
-close_door(struct served *served, struct device *device)
+void
+served_close_door(struct served *served, struct device *device)
 {
 	if (device->door < 0)
 		return;
@@ -91,7 +91,7 @@ close_door(struct served *served, struct device *device)
 static void
 free_device(struct served *served, struct device *device)
 {
-	close_door(served, device);
+	served_close_door(served, device);
 	free(device->shm);
 	free(device);
 }
@@ -120,12 +120,6 @@ served_sweep(struct served *served)
 		*r = gone->next;
 		free_region(gone);
 	}
-}
-
-void
-served_close_door(struct served *served, struct device *device)
-{
-	close_door(served, device);
 }
 
 bool
@@ -305,10 +299,7 @@ served_drop(struct served *served)
 		struct region *r = served->staged_regions;
 
 		served->staged_regions = r->next;
-		fd_closep(&r->fd);
-		fd_closep(&r->read_fd);
-		fd_closep(&r->flusher);
-		free(r);
+		free_region(r);
 	}
 	for (struct region *r = served->regions; r != NULL; r = r->next)
 		r->kept = false;
@@ -344,7 +335,7 @@ served_commit(struct served *served)
 	for (d = served->staged_devices; d != NULL; d = d->next)
 		inherit(served, d);
 	for (; old != NULL; old = old->next) {
-		close_door(served, old);
+		served_close_door(served, old);
 		old->retired = true;
 	}
 	for (r = served->regions; r != NULL; r = r->next) {

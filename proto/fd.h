@@ -9,6 +9,8 @@
 #define FD_H
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <unistd.h>
 
 /* Close *fd if it is open and mark it closed. Keeps errno. */
@@ -33,6 +35,22 @@ fd_steal(int *fd)
 
 	*fd = -1;
 	return taken;
+}
+
+/*
+ * For main(): open standard descriptors that are closed, or the first one that
+ * the program opens would get their number, and with it what is printed and
+ * logged. False if that cannot be.
+ */
+static inline bool
+fd_open_standard(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	return fd >= 0 && close(fd) == 0;
 }
 
 #define AUTO_FD __attribute__((cleanup(fd_closep)))

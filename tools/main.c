@@ -3,16 +3,15 @@
 #include "config.h"
 
 #include "ctl.h"
+#include "fd.h"
 #include "text.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define BIT(option) (1U << (option))
 /* What each command takes that asks the daemon. */
@@ -281,21 +280,8 @@ run(int argc, char **argv)
 	return CTL_USAGE;
 }
 
-/* Started with standard descriptors closed, a socket would get their
- * numbers. */
-static bool
-open_standard_fds(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	return fd >= 0 && close(fd) == 0;
-}
-
 int
 main(int argc, char **argv)
 {
-	return open_standard_fds() ? (int)run(argc, argv) : CTL_FAILED;
+	return fd_open_standard() ? (int)run(argc, argv) : CTL_FAILED;
 }
