@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 static_assert(PRIV_NAME_MAX == SETTINGS_NAME_MAX &&
+		  PRIV_KEPT_NAME_MAX == REGION_KEPT_NAME_MAX &&
 		  PRIV_CONFIG_MAX == SETTINGS_CONFIG_MAX &&
 		  PRIV_ALLOW_MAX == SETTINGS_ALLOW_MAX,
     "settings fit into messages");
@@ -165,12 +166,15 @@ check_doors(const struct plan *now, const struct settings *settings)
 	for (unsigned i = 0; i < settings->ndevices && rc == 0; i++) {
 		const struct device_settings *d = &settings->devices[i];
 
-		if (d->fd >= 0)
+		if (d->fd >= 0 && !d->handed)
 			rc = check_fd(d->fd);
+		else if (d->handed)
+			rc = 0;
 		else if (d->socket != NULL)
 			rc = check_path(now, d->socket);
 	}
-	if (rc == 0 && settings->control_socket != NULL)
+	if (rc == 0 && settings->control_socket != NULL &&
+	    settings->control_fd < 0)
 		rc = check_path(now, settings->control_socket);
 	return rc;
 }
@@ -181,11 +185,33 @@ builder_check_doors(const struct settings *settings)
 	return check_doors(NULL, settings);
 }
 
+/* It stays open here, for a reload that takes the device away and one that
+ * brings it back. */
+static int
+open_handed(struct listener *listener, int fd)
+{
+	AUTO_FD int ours = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	int rc = ours < 0 ? -errno : listener_open_fd(listener, ours);
+
+	if (rc < 0)
+		log_error("LISTEN_FDS: descriptor %d: %s", fd, strerror(-rc));
+	else
+		(void)fd_steal(&ours);
+	return rc;
+}
+
 static int
 open_door(struct listener *listener, const struct device_settings *d)
 {
 	int rc;
 
+	if (d->handed) {
+		rc = open_handed(listener, d->fd);
+		if (rc == 0)
+			log_info("listening on %s, handed over",
+			    d->socket != NULL ? d->socket : d->name);
+		return rc;
+	}
 	if (d->fd >= 0)
 		return listener_open_fd(listener, d->fd);
 	rc = listener_open_path(
@@ -200,9 +226,17 @@ static int
 open_control(struct listener *listener, const struct settings *settings)
 {
 	bool group = settings->control_gid != (gid_t)-1;
-	int rc = listener_open_path(listener, settings->control_socket,
-	    group ? 0660 : 0600, (uid_t)-1, settings->control_gid);
+	int rc;
 
+	if (settings->control_fd >= 0) {
+		rc = open_handed(listener, settings->control_fd);
+		/* Its path, which is not ours to unlink: without dev and ino.
+		 */
+		listener->path = settings->control_socket;
+		return rc;
+	}
+	rc = listener_open_path(listener, settings->control_socket,
+	    group ? 0660 : 0600, (uid_t)-1, settings->control_gid);
 	tell_door(settings->control_socket, rc);
 	return rc;
 }
@@ -217,7 +251,8 @@ keep_door(struct plan *now, struct plan *next, unsigned i)
 	if (old < 0 || !settings_same_door(&now->settings.devices[old], d))
 		return false;
 	/* Where it could not be made the last time it is made now. */
-	if (d->socket != NULL && now->devices[old].listener.path == NULL)
+	if (d->socket != NULL && !d->handed &&
+	    now->devices[old].listener.path == NULL)
 		return false;
 	next->devices[i].listener = now->devices[old].listener;
 	if (next->devices[i].listener.path != NULL)
@@ -252,6 +287,9 @@ open_doors(struct plan *now, struct plan *next, bool taken)
 
 		if (listener->fd >= 0 || listener->path != NULL ||
 		    (d->socket == NULL && d->fd < 0))
+			continue;
+		/* It has it already. */
+		if (d->handed && device_of(now, d->name) >= 0)
 			continue;
 		if (d->socket != NULL && is_ours(now, d->socket) != taken)
 			continue;
@@ -380,14 +418,16 @@ start_flusher(const struct settings *settings, struct built_region *r,
 }
 
 static void
-tell_region(const struct region_settings *spec)
+tell_region(const struct region_settings *spec, const struct region_made *made)
 {
-	const char *from = spec->image != NULL	? ", loaded from "
-			   : spec->file != NULL ? ", the file "
-						: "";
-	const char *path = spec->image != NULL	? spec->image
-			   : spec->file != NULL ? spec->file
-						: "";
+	const char *from = made->kept		 ? ", with what was in it"
+			   : spec->image != NULL ? ", loaded from "
+			   : spec->file != NULL	 ? ", the file "
+						 : "";
+	const char *path = made->kept		 ? ""
+			   : spec->image != NULL ? spec->image
+			   : spec->file != NULL	 ? spec->file
+						 : "";
 
 	log_info("region %s: %llu bytes%s%s%s", spec->name,
 	    (unsigned long long)spec->size, from, path,
@@ -443,7 +483,8 @@ make_regions(struct builder_process *b, struct plan *next)
 	if (rc == -ENOMEM)
 		log_error("%s", what);
 	if (rc == 0) {
-		rc = regions_make(specs, made, k, &idle, &what, &which);
+		rc = regions_make(specs, made, k, next->settings.activation,
+		    &idle, &what, &which);
 		if (rc < 0 && rc != -ECANCELED)
 			log_error("%s", what);
 	}
@@ -463,7 +504,7 @@ make_regions(struct builder_process *b, struct plan *next)
 		}
 		next->regions[i]->made = made[m++];
 		rc = remember(next->regions[i], spec);
-		tell_region(spec);
+		tell_region(spec, &next->regions[i]->made);
 		watch(b, next->regions[i], spec);
 		if (rc == 0)
 			rc = start_flusher(
@@ -498,6 +539,8 @@ send_region(struct builder_process *b, struct built_region *r,
 	info->size = spec->size;
 	info->page = spec->hugepages;
 	info->is_file = spec->file != NULL;
+	info->kept = r->made.kept;
+	memcpy(info->kept_name, r->made.kept_name, sizeof(info->kept_name));
 	memcpy(info->name, spec->name, sizeof(info->name));
 	nfds = info->is_new == 0 ? 0 : info->synced != 0 ? 3 : 2;
 	rc = priv_send_wait(b->sock, PRIV_HAVE_REGION, &msg, fds, nfds);
@@ -695,6 +738,8 @@ replace(struct builder_process *b, struct plan *next)
 	(void)control_door(now, next);
 	for (unsigned i = 0; i < next->settings.ndevices; i++)
 		tell_copies(&next->settings.devices[i]);
+	if (!b->built)
+		region_kept_drop(next->settings.activation, &next->settings);
 	rc = send_all(b, next);
 	if (b->built)
 		close_doors(now);

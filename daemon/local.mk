@@ -17,6 +17,7 @@ vhost_shmemd_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS) $(LIBSECCOMP_CFLAGS) \
 # Also of tests: what is to be served, and where that is said; and what makes
 # regions of it.
 settings_sources = \
+	daemon/activation.c daemon/activation.h \
 	daemon/conf.c daemon/conf.h \
 	daemon/conf_text.c daemon/conf_text.h \
 	daemon/keys.c daemon/keys.h \
@@ -27,6 +28,7 @@ settings_sources = \
 region_sources = \
 	daemon/children.c daemon/children.h \
 	daemon/reason.c daemon/reason.h \
+	daemon/region_kept.c daemon/region_kept.h \
 	daemon/region.c daemon/region.h daemon/region_watch.c \
 	daemon/region_file.c daemon/region_file.h \
 	daemon/region_fill.c daemon/region_fill.h
@@ -41,6 +43,7 @@ vhost_shmemd_SOURCES = \
 	daemon/kmsg.c daemon/kmsg.h \
 	daemon/listener.c daemon/listener.h \
 	daemon/main.c \
+	daemon/manager.c daemon/manager.h \
 	daemon/orders.c daemon/orders.h \
 	daemon/options.c daemon/options.h \
 	daemon/pace.c daemon/pace.h \

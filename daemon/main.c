@@ -2,6 +2,7 @@
 /* vhost-shmemd: VIRTIO shared memory regions for virtual machines. */
 #include "config.h"
 
+#include "activation.h"
 #include "fd.h"
 #include "options.h"
 #include "supervisor.h"
@@ -12,12 +13,15 @@
 int
 main(int argc, char **argv)
 {
+	struct activation activation;
 	struct settings settings;
 	int status = EXIT_FAILURE;
 
 	if (!fd_open_standard() || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return EXIT_FAILURE;
-	switch (options_parse(&settings, argc, argv)) {
+	if (activation_take(&activation) < 0)
+		return EXIT_FAILURE;
+	switch (options_parse(&settings, &activation, argc, argv)) {
 	case OPTIONS_RUN:
 		status = supervisor_run(&settings);
 		break;
@@ -28,5 +32,6 @@ main(int argc, char **argv)
 		break;
 	}
 	settings_free(&settings);
+	activation_free(&activation);
 	return status;
 }

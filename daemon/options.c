@@ -519,6 +519,7 @@ serve_config(struct command *cmd)
 {
 	struct settings *s = cmd->settings;
 
+	s->look_only = cmd->check_config;
 	if (cmd->device_option != NULL)
 		return wrong("--%s is about one device, and --config serves "
 			     "what its file says: put it there",
@@ -590,13 +591,15 @@ long_options(struct option longopts[static NOPTIONS + 1])
 }
 
 enum options_todo
-options_parse(struct settings *settings, int argc, char **argv)
+options_parse(struct settings *settings, struct activation *activation,
+    int argc, char **argv)
 {
 	static struct command cmd; /* large */
 	struct option longopts[NOPTIONS + 1];
 	int c;
 
 	settings_init(settings);
+	settings->activation = activation;
 	memset(&cmd, 0, sizeof(cmd));
 	cmd.settings = settings;
 	cmd.device.fd = -1;

@@ -15,9 +15,10 @@ enum options_todo { OPTIONS_RUN, OPTIONS_EXIT_OK, OPTIONS_EXIT_USAGE };
  * Read the command line, and the configuration if there is one, and check all
  * of it. Prints --help, --check-config and the like itself, and says on
  * standard error what is wrong and what would be right. Sets the log's level.
+ * The settings refer to the activation from then on.
  * The caller frees the settings, whatever comes of it.
  */
-enum options_todo options_parse(
-    struct settings *settings, int argc, char **argv);
+enum options_todo options_parse(struct settings *settings,
+    struct activation *activation, int argc, char **argv);
 
 #endif

@@ -78,9 +78,10 @@ enum priv_way {
 
 /* Changes with each change of a struct below: programs of two builds do not
  * talk to each other. */
-#define PRIV_VERSION 5U
+#define PRIV_VERSION 6U
 
-#define PRIV_NAME_MAX 64U    /* with NUL */
+#define PRIV_NAME_MAX 64U /* with NUL */
+#define PRIV_KEPT_NAME_MAX 96U
 #define PRIV_CONFIG_MAX 256U /* bytes */
 #define PRIV_ALLOW_MAX 32U
 #define PRIV_RINGS_MAX 8U
@@ -175,7 +176,9 @@ struct priv_have_region {
 	uint64_t size;		  /* bytes */
 	uint64_t page;		  /* bytes of a huge page, or 0 */
 	uint32_t is_file;	  /* boolean */
+	uint32_t kept; /* boolean: the service manager has this memory */
 	char name[PRIV_NAME_MAX];
+	char kept_name[PRIV_KEPT_NAME_MAX]; /* memory's; else empty */
 };
 
 struct priv_have_device {

@@ -35,6 +35,7 @@
 struct making {
 	const struct region_settings *spec;
 	struct region_made *made;
+	struct activation *activation;
 	int image_fd; /* owned, or -1 */
 	bool created; /* its file */
 	struct region_fill fill;
@@ -192,13 +193,12 @@ open_image(struct making *m, struct reason *reason)
 }
 
 static int
-begin_memory(struct making *m, struct reason *reason)
+create_memory(struct making *m, struct reason *reason)
 {
 	char name[SETTINGS_NAME_MAX + sizeof(PACKAGE_NAME) + 1];
 	const struct region_settings *spec = m->spec;
 	struct region_made *made = m->made;
 	const char *what;
-	int rc = 0;
 
 	(void)snprintf(name, sizeof(name), PACKAGE_NAME ":%s", spec->name);
 	if (spec->hugepages != 0) {
@@ -210,11 +210,21 @@ begin_memory(struct making *m, struct reason *reason)
 	}
 	if (made->fd < 0)
 		return made->fd;
-	if (spec->numa_node >= 0)
-		rc = bind_to_node(made->fd, spec, reason);
-	if (rc == 0 && spec->image != NULL)
-		rc = open_image(m, reason);
-	return rc;
+	return spec->numa_node < 0 ? 0 : bind_to_node(made->fd, spec, reason);
+}
+
+static int
+begin_memory(struct making *m, struct reason *reason)
+{
+	struct region_made *made = m->made;
+	int rc = m->spec->image == NULL ? 0 : open_image(m, reason);
+
+	if (rc < 0)
+		return rc;
+	region_kept_name(m->spec, &made->source, made->kept_name);
+	made->fd = region_kept_take(m->activation, m->spec, &made->source);
+	made->kept = made->fd >= 0;
+	return made->kept ? 0 : create_memory(m, reason);
 }
 
 static int
@@ -292,6 +302,8 @@ add_jobs(struct jobs *jobs, const struct making *m, unsigned owner)
 	struct child_job job = { .arg = &m->fill, .owner = owner };
 	int rc = 0;
 
+	if (m->made->kept)
+		return 0;
 	if (m->spec->image != NULL) {
 		job.work = region_fill_load;
 		job.len = m->made->source.size;
@@ -323,7 +335,7 @@ fill(const struct making *list, unsigned n, const struct idle *idle,
 			break;
 		}
 		if (!wants_memory(spec) || spec->file != NULL ||
-		    spec->hugepages != 0)
+		    list[*which].made->kept || spec->hugepages != 0)
 			continue;
 		/* Better to be told at once than after minutes. */
 		wanted += spec->size;
@@ -343,7 +355,8 @@ fill(const struct making *list, unsigned n, const struct idle *idle,
 static int
 seal(struct region_made *made, bool read_only, struct reason *reason)
 {
-	int rc = memory_seal(made->fd, read_only);
+	/* What was kept is sealed, and has been checked. */
+	int rc = made->kept ? 0 : memory_seal(made->fd, read_only);
 
 	if (rc < 0)
 		return failed(rc, "F_ADD_SEALS", reason);
@@ -442,8 +455,8 @@ unmake_all(struct making *list, unsigned n)
 
 int
 regions_make(const struct region_settings *const *specs,
-    struct region_made *made, unsigned n, const struct idle *idle,
-    const char **what, unsigned *which)
+    struct region_made *made, unsigned n, struct activation *activation,
+    const struct idle *idle, const char **what, unsigned *which)
 {
 	struct making *list = calloc(n, sizeof(*list));
 	struct reason reason = { "" };
@@ -459,7 +472,10 @@ regions_make(const struct region_settings *const *specs,
 	}
 	for (unsigned i = 0; i < n; i++)
 		list[i] = (struct making){
-			.spec = specs[i], .made = &made[i], .image_fd = -1
+			.spec = specs[i],
+			.made = &made[i],
+			.activation = activation,
+			.image_fd = -1,
 		};
 	rc = make_all(list, n, idle, which, &reason);
 	if (rc < 0) {

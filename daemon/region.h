@@ -12,6 +12,7 @@
 #define REGION_H
 
 #include "children.h"
+#include "region_kept.h"
 #include "region_source.h"
 #include "settings.h"
 
@@ -26,9 +27,12 @@ enum region_change {
 };
 
 struct region_made {
-	int fd;	       /* what front-ends get, owned; READ_ONLY: not writable */
-	int read_fd;   /* owned; never writable */
-	int lock_fd;   /* of a file: holds its lock, for nobody else; or -1 */
+	int fd;	     /* what front-ends get, owned; READ_ONLY: not writable */
+	int read_fd; /* owned; never writable */
+	int lock_fd; /* of a file: holds its lock, for nobody else; or -1 */
+	bool kept;   /* memory with what was in it before the start */
+	/* Under this name it is kept; empty: it is a file. */
+	char kept_name[REGION_KEPT_NAME_MAX];
 	void *locked;  /* mapping that keeps it in memory, owned; or NULL */
 	uint64_t size; /* bytes; of all of them */
 	struct region_source source; /* image or file, as it was */
@@ -46,12 +50,13 @@ struct region_made {
  * Make n regions, or none: made[i] of *specs[i]. While images are loaded and
  * memory is allocated, which children do, idle is looked after; it may be NULL.
  *
- * Memory: a memfd vhost-shmemd:NAME, mode 0600, never executable where the
- * kernel knows that, sealed against another size and further seals; READ_ONLY
- * also against every write, with no descriptor for writing left. Behind the
- * image it is zeros. Huge pages are all reserved, so that none lacks later;
- * those of one node are allocated at once, as only that makes sure of the
- * node, and what is locked is allocated, too. Huge pages are never swapped:
+ * Memory: what was kept of the region in activation, which may be NULL
+ * (region_kept.h); or a memfd vhost-shmemd:NAME, mode 0600, never executable
+ * where the kernel knows that, sealed against another size and further seals;
+ * READ_ONLY also against every write, with no descriptor for writing left.
+ * Behind the image it is zeros. Huge pages are all reserved, so that none lacks
+ * later; those of one node are allocated at once, as only that makes sure of
+ * the node, and what is locked is allocated, too. Huge pages are never swapped:
  * they have no mapping that locks them.
  *
  * File: itself, of exactly this size. What create adds has its place on the
@@ -67,8 +72,9 @@ struct region_made {
  * What idle->ready() returned, if that was negative.
  */
 int regions_make(const struct region_settings *const *specs,
-    struct region_made *made, unsigned n, const struct idle *idle,
-    const char **what, unsigned *which) __attribute__((warn_unused_result));
+    struct region_made *made, unsigned n, struct activation *activation,
+    const struct idle *idle, const char **what, unsigned *which)
+    __attribute__((warn_unused_result));
 
 /* Let go of the region. Memory that a front-end has stays there for it. */
 void region_unmake(struct region_made *made);

@@ -174,6 +174,8 @@ stage_region(struct served *served, const struct priv_have_region *info,
 		return -ENOMEM;
 	r->info = *info;
 	priv_end_text(r->info.name, sizeof(r->info.name));
+	priv_end_text(r->info.kept_name, sizeof(r->info.kept_name));
+	r->kept_outside = info->kept != 0;
 	r->fd = fd_steal(&fds[0]);
 	r->read_fd = fd_steal(&fds[1]);
 	r->flusher = fd_steal(&fds[2]);

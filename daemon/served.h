@@ -28,11 +28,12 @@ struct region {
 	bool kept;	      /* of the staged configuration, too, */
 	uint32_t next_release, next_max_connections; /* and so there */
 	bool retired;				     /* of none any more */
-	bool erasing;	/* must not be given to anybody now, */
-	bool erase_due; /* for the builder had no room for the order; */
-	bool unerased;	/* or ever: that has failed */
-	bool resized;	/* its file has another size than it had */
-	int failed;	/* a negative errno: its disk has lost something */
+	bool erasing;	   /* must not be given to anybody now, */
+	bool erase_due;	   /* for the builder had no room for the order; */
+	bool unerased;	   /* or ever: that has failed */
+	bool resized;	   /* its file has another size than it had */
+	bool kept_outside; /* the service manager has its memory, too */
+	int failed;	   /* a negative errno: its disk has lost something */
 };
 
 struct served_shm {

@@ -39,6 +39,7 @@ settings_init(struct settings *settings)
 	memset(settings, 0, sizeof(*settings));
 	settings->worker = WORKER_PATH;
 	settings->control_gid = (gid_t)-1;
+	settings->control_fd = -1;
 	key_defaults(SECTION_TOP, settings, settings);
 }
 
@@ -55,6 +56,7 @@ settings_init_again(struct settings *settings, const struct settings *old)
 {
 	settings_init(settings);
 	settings->once = old->once;
+	settings->activation = old->activation;
 	for (unsigned i = 0; i < TOP_KEYS; i++)
 		if (old->given[i].line != 0 && old->given[i].file == NULL)
 			settings->given[i] = old->given[i];
@@ -189,6 +191,9 @@ bool
 settings_same_door(
     const struct device_settings *a, const struct device_settings *b)
 {
+	/* By the same name the same socket is handed over. */
+	if (a->handed && b->handed)
+		return true;
 	return same_text(a->socket, b->socket) && a->fd == b->fd &&
 	       same_text(a->connect, b->connect) &&
 	       a->socket_mode == b->socket_mode &&

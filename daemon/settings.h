@@ -8,6 +8,7 @@
 #ifndef SETTINGS_H
 #define SETTINGS_H
 
+#include "activation.h"
 #include "device_kind.h"
 #include "keys.h"
 #include "log.h"
@@ -90,6 +91,9 @@ struct device_settings {
 	/* Where its front-ends come from: one of these. */
 	const char *socket; /* a socket made at this path, or NULL */
 	int fd; /* an inherited one, listening or connected, or -1 */
+	/* After the check: fd is the activation's, and stays that; socket is
+	 * its path, if it has one. */
+	bool handed;
 	const char *connect; /* one of a front-end's, or NULL */
 	mode_t socket_mode;  /* 0600 */
 	uid_t socket_uid;    /* (uid_t)-1: whoever makes it */
@@ -121,13 +125,18 @@ struct settings {
 	const char *config; /* --config, or NULL */
 	const char *worker; /* path of the worker program */
 	bool once;	    /* one front-end, and then the end */
-	bool strict;	    /* sandbox = strict */
+	/* What a service manager has handed over, which goes before sockets
+	 * that are named here; not owned; or NULL. */
+	struct activation *activation;
+	bool look_only; /* nothing will be served: sockets may be missing */
+	bool strict;	/* sandbox = strict */
 	enum log_level log_level;
 	bool change_ids; /* workers become uid, gid: we are root */
 	uid_t uid;
 	gid_t gid;
 	const char *user;	    /* the name of uid, for the log */
 	const char *control_socket; /* path, or NULL: none */
+	int control_fd;	   /* after the check: the activation's, or -1 */
 	gid_t control_gid; /* may use it besides root and us; -1: none */
 	unsigned nregions, ndevices;
 	struct region_settings *regions; /* owned */

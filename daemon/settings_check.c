@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/un.h>
@@ -734,12 +735,49 @@ check_path(
 		(void)check_directory(c, place, what, path);
 }
 
+/* The path of a socket, or NULL. */
+static const char *
+path_of(struct settings *s, int fd)
+{
+	struct sockaddr_un addr = { 0 };
+	socklen_t len = sizeof(addr) - 1;
+
+	if (getsockname(fd, (struct sockaddr *)&addr, &len) < 0 ||
+	    addr.sun_path[0] == '\0')
+		return NULL;
+	return settings_text(s, addr.sun_path);
+}
+
+/* What a service manager has handed over goes before paths, and after --fd. */
 static void
-check_door(struct check *c, const struct device_settings *d)
+take_handed(struct check *c, struct device_settings *d)
+{
+	struct settings *s = c->settings;
+	struct handed *h = NULL;
+
+	if (s->activation != NULL)
+		h = activation_socket(s->activation, d->name);
+	if (s->activation != NULL && h == NULL && d->place.file == NULL)
+		h = activation_only_socket(s->activation);
+	if (h == NULL)
+		return;
+	h->known = true;
+	if (d->fd >= 0 || d->connect != NULL)
+		return;
+	d->fd = h->fd;
+	d->handed = true;
+	d->socket = path_of(s, h->fd);
+}
+
+static void
+check_door(struct check *c, struct device_settings *d)
 {
 	const struct place place = in_device(d, DEVICE_SOCKET);
 	int ways = (d->socket != NULL) + (d->fd >= 0) + (d->connect != NULL);
 
+	take_handed(c, d);
+	if (d->handed)
+		return;
 	if (place.file == NULL && ways == 0)
 		(void)wrong(c, place,
 		    "--socket-path, --fd or --connect is missing: where do "
@@ -747,11 +785,12 @@ check_door(struct check *c, const struct device_settings *d)
 	else if (ways > 1)
 		(void)wrong(c, place,
 		    "--socket-path, --fd and --connect exclude each other");
-	else if (ways == 0 && d->lines[DEVICE_SOCKET] == 0)
+	else if (ways == 0 && d->lines[DEVICE_SOCKET] == 0 &&
+		 !c->settings->look_only)
 		(void)wrong(c, place,
 		    "device %s: socket is missing: where do front-ends come "
-		    "from?",
-		    d->name);
+		    "from? (systemd can hand one over: FileDescriptorName=%s)",
+		    d->name, d->name);
 	if (d->socket != NULL)
 		check_path(c, place,
 		    place.file == NULL ? "--socket-path" : "socket", d->socket);
@@ -799,6 +838,12 @@ check_device(struct check *c, unsigned index)
 	struct device_settings *d = &c->settings->devices[index];
 	bool name = false, socket = false;
 
+	if (strcmp(d->name, ACTIVATION_CONTROL) == 0)
+		(void)wrong(c, d->place,
+		    "device %s: that is the name of the control socket, where "
+		    "systemd hands over sockets by name",
+		    d->name);
+	check_door(c, d);
 	for (unsigned i = 0; i < index; i++) {
 		const struct device_settings *o = &c->settings->devices[i];
 
@@ -819,7 +864,6 @@ check_device(struct check *c, unsigned index)
 			    place_text(in_device(o, DEVICE_SOCKET)));
 		}
 	}
-	check_door(c, d);
 	check_kind(c, d);
 	check_shm(c, d);
 }
@@ -872,7 +916,18 @@ check_control(struct check *c)
 	struct settings *s = c->settings;
 	const struct place place = s->given[TOP_CONTROL_SOCKET];
 	const struct sockaddr_un addr;
+	struct handed *h = NULL;
 
+	if (s->activation != NULL)
+		h = activation_socket(s->activation, ACTIVATION_CONTROL);
+	if (h != NULL) {
+		const char *path = path_of(s, h->fd);
+
+		h->known = true;
+		s->control_fd = h->fd;
+		s->control_socket = path != NULL ? path : ACTIVATION_CONTROL;
+		return;
+	}
 	if (place.line == 0 && s->config != NULL)
 		s->control_socket = CONTROL_SOCKET;
 	if (s->control_socket != NULL && strcmp(s->control_socket, "none") == 0)
@@ -896,6 +951,23 @@ check_control(struct check *c)
 			(void)wrong(c, in_device(&s->devices[i], DEVICE_SOCKET),
 			    "socket=%s: that is the control socket",
 			    s->control_socket);
+}
+
+/* What nothing is known of may be a name that was misspelt; and who connects
+ * there would wait for ever. */
+static void
+check_handed(struct check *c)
+{
+	const struct activation *a = c->settings->activation;
+	const struct place whole = { .file = c->settings->config };
+
+	for (unsigned i = 0; a != NULL && i < a->n; i++)
+		if (!a->list[i].memory && !a->list[i].known)
+			(void)wrong(c, whole,
+			    "LISTEN_FDS: descriptor %d, a socket called "
+			    "\"%s\", is of no device: FileDescriptorName= has "
+			    "to be the name of one, or " ACTIVATION_CONTROL,
+			    a->list[i].fd, a->list[i].name);
 }
 
 bool
@@ -922,6 +994,7 @@ settings_check(
 		    "says what to serve");
 	check_taken(&c);
 	check_control(&c);
+	check_handed(&c);
 	(void)choose_user(&c);
 	free(c.files);
 	return !c.wrong;

@@ -38,10 +38,15 @@ print_section(
 			    indent, key->name, text);
 }
 
-/* Where a device is that no file has: on the command line. */
+/* Where a device is that no file has. */
 static void
 print_door(FILE *out, const struct device_settings *device)
 {
+	if (device->socket == NULL && device->fd < 0 && device->connect == NULL)
+		(void)fprintf(out,
+		    "\t# the service manager has to hand over its socket, by "
+		    "the name %s\n",
+		    device->name);
 	if (device->fd >= 0)
 		(void)fprintf(out, "\t# --fd=%d\n", device->fd);
 	if (device->connect != NULL)

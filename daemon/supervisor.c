@@ -19,6 +19,7 @@
 #include "gate.h"
 #include "log.h"
 #include "loop.h"
+#include "manager.h"
 #include "orders.h"
 #include "peerfd.h"
 #include "priv.h"
@@ -63,6 +64,7 @@ struct supervisor {
 	struct served served;
 	struct gate gate;
 	struct orders orders;
+	struct manager manager;
 	int program;   /* owned: the worker's file, until the spawner has it */
 	bool ordered;  /* the first BUILD */
 	bool building; /* a BUILD is going on */
@@ -230,6 +232,8 @@ serve(void *ctx, int fd, const struct front_end *who, uint32_t device)
 		log_info("conn %u: front-end connected: pid %d, uid %u; "
 			 "worker %d",
 		    w->conn, (int)who->pid, who->uid, (int)w->pid);
+	if (w != NULL)
+		manager_changed(&sv->manager);
 	if (d->info.once != 0 && d->door >= 0 && is_done(d))
 		close_door(sv, d);
 	spare_wanted(sv);
@@ -351,14 +355,16 @@ on_added(void *ctx, struct region *r)
 	(void)event_add(&r->flusher_ready, NULL);
 }
 
-/* The builder has to hear of it, or the file stays locked. */
+/* The service manager has to hear of it, or it keeps the memory; and the
+ * builder, or the file stays locked. */
 static bool
 on_removing(void *ctx, struct region *r)
 {
 	struct supervisor *sv = ctx;
 	struct priv_msg msg = { .u.about_region.id = r->info.id };
 
-	if (builder_order(&sv->builder, PRIV_FORGET, &msg, -1) == -EAGAIN) {
+	if (!manager_forget(&sv->manager, r) ||
+	    builder_order(&sv->builder, PRIV_FORGET, &msg, -1) == -EAGAIN) {
 		(void)event_add(&sv->order_event, &order_again);
 		return false;
 	}
@@ -449,6 +455,7 @@ builder_is_silent(struct supervisor *sv, int rc)
 	};
 
 	log_error("the builder does not answer: %s", strerror(-rc));
+	manager_ready(&sv->manager);
 	orders_reloaded(&sv->orders, built.rc, built.text);
 	/* Those who wait for the next one. */
 	orders_reloaded(&sv->orders, built.rc, built.text);
@@ -458,8 +465,11 @@ static int
 order_build(struct supervisor *sv)
 {
 	struct priv_msg msg = { 0 };
-	int rc = builder_order(&sv->builder, PRIV_BUILD, &msg, -1);
+	int rc;
 
+	if (sv->served.generation != 0)
+		manager_reloading(&sv->manager);
+	rc = builder_order(&sv->builder, PRIV_BUILD, &msg, -1);
 	if (rc == 0)
 		sv->building = true;
 	else
@@ -515,6 +525,17 @@ on_dialled(struct supervisor *sv, const struct priv_door *door, int *fd)
 }
 
 static void
+reload_failed(struct supervisor *sv, const char *why)
+{
+	char text[512];
+
+	log_error("reload: %s", why);
+	(void)snprintf(text, sizeof(text), "The last reload failed: %s", why);
+	manager_trouble(&sv->manager, text);
+	manager_ready(&sv->manager);
+}
+
+static void
 on_built(struct supervisor *sv, struct priv_built *built)
 {
 	bool first = sv->served.generation == 0;
@@ -527,9 +548,11 @@ on_built(struct supervisor *sv, struct priv_built *built)
 		if (first && !sv->ending)
 			finish(sv, EXIT_FAILURE);
 		else if (!sv->ending)
-			log_error("reload: %s", built->text);
+			reload_failed(sv, built->text);
 	} else {
 		served_commit(&sv->served);
+		manager_trouble(&sv->manager, "");
+		manager_ready(&sv->manager);
 		if (!first)
 			log_info("reload: %s", built->text);
 		dial(sv);
@@ -638,6 +661,7 @@ worker_ended(struct supervisor *sv, const struct crew_end *end)
 	if (end->device != NULL) {
 		erase_released(sv, end->device);
 		served_release(&sv->served, end->device);
+		manager_changed(&sv->manager);
 	}
 	if (!sv->ordered && !sv->ending) {
 		log_error("the first worker did not start; nothing is served");
@@ -666,6 +690,8 @@ helper_ended(struct supervisor *sv, const char *which)
 			  "in any more; start " PACKAGE_NAME " again",
 		    which);
 	sv->broken = true;
+	manager_trouble(&sv->manager, "No front-end is let in any more: a "
+				      "process was ended from outside");
 	close_doors(sv);
 	gate_close(&sv->gate);
 	if (sv->building)
@@ -728,6 +754,7 @@ end_ready(evutil_socket_t signo, short what, void *arg)
 		return;
 	}
 	log_info("ending on %s", log_signal((int)signo));
+	manager_stopping(&sv->manager);
 	sv->ending = true;
 	sv->crew.ending = true;
 	close_doors(sv);
@@ -802,8 +829,10 @@ start_builder(struct supervisor *sv)
 		log_error("the builder: %s", strerror(-rc));
 	/* It has them, too, and hands them over again. */
 	for (unsigned i = 0; i < sv->settings->ndevices; i++)
-		if (sv->settings->devices[i].fd >= 0)
+		if (sv->settings->devices[i].fd >= 0 &&
+		    !sv->settings->devices[i].handed)
 			(void)close(sv->settings->devices[i].fd);
+	activation_close(sv->settings->activation);
 	return rc;
 }
 
@@ -871,6 +900,8 @@ add_events(struct supervisor *sv)
 	gate_init(&sv->gate, sv->base, sv->settings->uid,
 	    !sv->settings->change_ids, serve, can_serve, sv);
 	served_init(&sv->served, &served_ops, sv);
+	manager_init(&sv->manager, sv->base, &sv->served, &sv->crew,
+	    sv->settings->activation);
 	(void)event_assign(&sv->retry_event, sv->base, -1, 0, retry_ready, sv);
 	(void)event_assign(&sv->dial_event, sv->base, -1, 0, dial_ready, sv);
 	(void)event_assign(&sv->order_event, sv->base, -1, 0, order_ready, sv);
@@ -902,6 +933,8 @@ clean_up(struct supervisor *sv)
 	orders_close(&sv->orders);
 	gate_close(&sv->gate);
 	crew_close(&sv->crew);
+	/* First: what ends now is not given up. */
+	manager_close(&sv->manager);
 	if (sv->base != NULL) {
 		served_free(&sv->served);
 		(void)event_del(&sv->builder_event);
@@ -946,9 +979,11 @@ supervisor_run(const struct settings *settings)
 	sv.crew.spawner.sock = -1;
 	sv.crew.kmsg.fd = -1;
 	sv.builder.sock = -1;
+	sv.manager.sock = -1;
 	raise_limits();
 	if (open_program(&sv) == 0 && builder_check_doors(settings) == 0 &&
-	    start_spawner(&sv) == 0 && start_builder(&sv) == 0) {
+	    start_spawner(&sv) == 0 && start_builder(&sv) == 0 &&
+	    manager_open(&sv.manager) == 0) {
 		log_info("version %s, started by %s: workers run as %s",
 		    PACKAGE_VERSION,
 		    settings->change_ids ? "root" : "an ordinary user",

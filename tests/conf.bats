@@ -328,8 +328,6 @@ END
     load_keys
     is_wrong 1 'region r: size, image or file is missing' <<<'region r { }
 device d { socket = $T/s shm 0 { region = r } }'
-    is_wrong 2 'device d: socket is missing' <<<'region r { size = 4M }
-device d { shm 0 { region = r } }'
     is_wrong 2 'device d: a region is missing, such as shm 0' <<<'region r { size = 4M }
 device d { socket = $T/s }'
     is_wrong 3 'shm 0: region is missing' <<<'region r { size = 4M }
@@ -339,6 +337,18 @@ shm 0 { } }'
     check
     assert_equal "$status" 1
     [[ $stderr == *"$conf: there is no device"* ]]
+}
+
+@test "a device without a socket is checked, and not served" {
+    load_keys
+    printf 'region r { size = 4M }\ndevice d { shm 0 { region = r } }\n' >"$conf"
+    check
+    assert_equal "$status" 0
+    assert_output --partial 'has to hand over its socket, by the name d'
+    run -1 --separate-stderr "$top_builddir/vhost-shmemd" --config="$conf"
+    [[ $stderr == *"$conf:2: device d: socket is missing"* ]]
+    is_wrong 2 'device control: that is the name of the control socket' <<<'region r { size = 4M }
+device control { socket = $T/s shm 0 { region = r } }'
 }
 
 @test "two regions or devices of one name, socket or file are refused, and the first is told" {

@@ -74,7 +74,7 @@ parse(const char *line)
 	saved_err = capture(STDERR_FILENO, &err);
 	optind = 0; /* getopt begins anew */
 	settings_free(&options);
-	todo = options_parse(&options, argc, argv);
+	todo = options_parse(&options, NULL, argc, argv);
 	(void)fflush(NULL);
 	release(STDOUT_FILENO, saved_out, &out, told, sizeof(told));
 	release(STDERR_FILENO, saved_err, &err, said, sizeof(said));

@@ -116,7 +116,7 @@ static void
 make(unsigned n, int rc)
 {
 	unsigned before = count_fds();
-	int got = regions_make(specs, made, n, NULL, &what, &which);
+	int got = regions_make(specs, made, n, NULL, NULL, &what, &which);
 
 	if (got != rc)
 		print_message("# %s\n", what);
@@ -228,7 +228,8 @@ static void
 no_region_is_made_of_nothing(void **state)
 {
 	(void)state;
-	assert_int_equal(regions_make(NULL, NULL, 0, NULL, &what, &which), 0);
+	assert_int_equal(
+	    regions_make(NULL, NULL, 0, NULL, NULL, &what, &which), 0);
 }
 
 static void
@@ -320,8 +321,8 @@ a_size_that_no_file_can_have_is_refused(void **state)
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_LEN(sizes); i++) {
 		spec->size = sizes[i];
-		assert_true(
-		    regions_make(specs, made, 1, NULL, &what, &which) < 0);
+		assert_true(regions_make(
+				specs, made, 1, NULL, NULL, &what, &which) < 0);
 		expect_said("region unit0: ftruncate: ");
 	}
 }
@@ -361,7 +362,8 @@ too_few_descriptors(void)
 
 	fd_closep(&next);
 	CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-	CHECK(regions_make(specs, made, MANY, NULL, &what, &which) == -EMFILE);
+	CHECK(regions_make(specs, made, MANY, NULL, NULL, &what, &which) ==
+	      -EMFILE);
 	CHECK(strstr(what, "RLIMIT_NOFILE is ") != NULL);
 	CHECK(is_unmade(&made[0]));
 	return 0;
@@ -392,7 +394,7 @@ thousands_of_regions_are_made_at_once(void **state)
 	for (unsigned i = 0; i < THOUSANDS; i++)
 		same[i] = spec;
 	assert_int_equal(
-	    regions_make(same, lot, THOUSANDS, NULL, &what, &which), 0);
+	    regions_make(same, lot, THOUSANDS, NULL, NULL, &what, &which), 0);
 	assert_int_equal(count_fds(), before + 2 * THOUSANDS);
 	for (unsigned i = 0; i < THOUSANDS; i++)
 		region_unmake(&lot[i]);
@@ -644,13 +646,14 @@ in_a_cgroup_of_too_little_memory(void)
 		return SKIP;
 	spec->prealloc = true;
 	spec->size = 300 * MEG;
-	CHECK(regions_make(specs, made, 1, NULL, &what, &which) == -ENOMEM);
+	CHECK(
+	    regions_make(specs, made, 1, NULL, NULL, &what, &which) == -ENOMEM);
 	CHECK(strstr(what, "too little memory, or the cgroup") != NULL ||
 	      strstr(what, "allocating its memory") != NULL);
 	CHECK(is_unmade(made));
 	/* What fits is made there as ever. */
 	spec->size = 16 * MEG;
-	CHECK(regions_make(specs, made, 1, NULL, &what, &which) == 0);
+	CHECK(regions_make(specs, made, 1, NULL, NULL, &what, &which) == 0);
 	return 0;
 }
 
@@ -663,7 +666,8 @@ of_more_memory_than_there_is(void)
 		return SKIP;
 	spec[1].prealloc = true;
 	spec[1].size = UINT64_C(1) << 46;
-	CHECK(regions_make(specs, made, MANY, NULL, &what, &which) == -ENOMEM);
+	CHECK(regions_make(specs, made, MANY, NULL, NULL, &what, &which) ==
+	      -ENOMEM);
 	CHECK(which == 1 && is_unmade(&made[0]));
 	CHECK(
 	    strstr(what,
@@ -731,7 +735,8 @@ lock_too_much(void)
 	CHECK(!root() || (setgroups(0, NULL) == 0 && setuid(65534) == 0));
 	CHECK(setrlimit(RLIMIT_MEMLOCK, &limit) == 0);
 	spec->lock = true;
-	CHECK(regions_make(specs, made, 1, NULL, &what, &which) == -ENOMEM);
+	CHECK(
+	    regions_make(specs, made, 1, NULL, NULL, &what, &which) == -ENOMEM);
 	CHECK(strstr(what, "RLIMIT_MEMLOCK is 8K") != NULL);
 	CHECK(is_unmade(made));
 	CHECK(locked_kib() == 0);
@@ -767,13 +772,15 @@ somebody_is_looked_after_while_regions_are_filled(void **state)
 	looks = 0;
 	spec->prealloc = true;
 	spec->size = 64 * MEG;
-	assert_int_equal(regions_make(specs, made, 1, &idle, &what, &which), 0);
+	assert_int_equal(
+	    regions_make(specs, made, 1, NULL, &idle, &what, &which), 0);
 	assert_true(looks > 0);
 	region_unmake(made);
 	/* And it can say that it is enough. */
 	result = -ECANCELED;
 	assert_int_equal(
-	    regions_make(specs, made, 1, &idle, &what, &which), -ECANCELED);
+	    regions_make(specs, made, 1, NULL, &idle, &what, &which),
+	    -ECANCELED);
 	assert_true(is_unmade(made));
 	fd_closep(&pair[0]);
 	fd_closep(&pair[1]);
@@ -1203,7 +1210,7 @@ a_file_is_for_one_writer(void **state)
 
 		spec[1].access = i == 0 ? MEMORY_READ_WRITE : MEMORY_READ_ONLY;
 		assert_int_equal(
-		    regions_make(&again, &second, 1, NULL, &what, &which),
+		    regions_make(&again, &second, 1, NULL, NULL, &what, &which),
 		    -EAGAIN);
 		expect_said("is locked by another program");
 	}
@@ -1315,17 +1322,20 @@ on_a_full_disk(void)
 	use_file();
 	spec->create = true;
 	spec->size = 4 * MEG;
-	CHECK(regions_make(specs, made, 1, NULL, &what, &which) == -ENOSPC);
+	CHECK(
+	    regions_make(specs, made, 1, NULL, NULL, &what, &which) == -ENOSPC);
 	CHECK(strstr(what, "setting space aside for ") != NULL);
 	CHECK(access(file, F_OK) < 0);
 	/* One that was there is as it was. */
 	make_file(file, 4 * PAGE);
-	CHECK(regions_make(specs, made, 1, NULL, &what, &which) == -ENOSPC);
+	CHECK(
+	    regions_make(specs, made, 1, NULL, NULL, &what, &which) == -ENOSPC);
 	CHECK(stat(file, &st) == 0 && st.st_size == 4 * PAGE);
 	/* Holes are filled or it is an error. */
 	CHECK(truncate(file, (off_t)spec->size) == 0);
 	spec->prealloc = true;
-	CHECK(regions_make(specs, made, 1, NULL, &what, &which) == -ENOSPC);
+	CHECK(
+	    regions_make(specs, made, 1, NULL, NULL, &what, &which) == -ENOSPC);
 	CHECK(stat(file, &st) == 0 && st.st_size == (off_t)spec->size);
 	return 0;
 }
@@ -1346,12 +1356,13 @@ without_fallocate(void)
 		return SKIP;
 	use_file();
 	spec->create = true;
-	CHECK(regions_make(specs, made, 1, NULL, &what, &which) == -EOPNOTSUPP);
+	CHECK(regions_make(specs, made, 1, NULL, NULL, &what, &which) ==
+	      -EOPNOTSUPP);
 	CHECK(strstr(what, "cannot set space aside (fallocate)") != NULL);
 	CHECK(access(file, F_OK) < 0);
 	make_file(file, 0);
 	CHECK(truncate(file, 4 * PAGE) == 0);
-	CHECK(regions_make(specs, made, 1, NULL, &what, &which) == 0);
+	CHECK(regions_make(specs, made, 1, NULL, NULL, &what, &which) == 0);
 	/* What cannot be given back is made zeros all the same. */
 	CHECK(pwrite(made->fd, "old", 3, PAGE) == 3);
 	CHECK(region_erase(
