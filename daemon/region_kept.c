@@ -120,6 +120,7 @@ region_kept_take(struct activation *activation,
 		log_warn("region %s: what the service manager has kept of it "
 			 "is not taken back: %s",
 		    spec->name, why);
+		fd_closep(&h->fd);
 	}
 	return -1;
 }
@@ -161,7 +162,7 @@ region_kept_drop(struct activation *activation, const struct settings *settings)
 
 		if (!h->memory || h->fd < 0)
 			continue;
-		log_warn("%s: memory of before the start is given up: %s",
+		log_warn("%s: memory from before the start is given up: %s",
 		    h->name, why_not_taken(h->name, settings));
 		fd_closep(&h->fd);
 	}

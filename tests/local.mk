@@ -26,6 +26,7 @@ AM_TESTS_ENVIRONMENT = \
 	MALLOC_PERTURB_=85; export MALLOC_PERTURB_;
 
 BATS_TESTS = \
+	tests/activation.bats \
 	tests/client.bats \
 	tests/completion.bats \
 	tests/conf.bats \
@@ -99,7 +100,7 @@ tests_helpers_bad_worker_LDADD = daemon/libshmemd.a sandbox/libsandbox.a \
 EXTRA_DIST += $(BATS_TESTS) tests/hostile tests/vuctl tests/helpers/common.bash \
 	tests/helpers/contain tests/helpers/control-server \
 	tests/helpers/crowd tests/helpers/fail-sync \
-	tests/helpers/lingerers tests/helpers/odd-backend \
+	tests/helpers/lingerers tests/helpers/manager.py tests/helpers/odd-backend \
 	tests/helpers/status.json tests/helpers/under-systemd \
 	tests/helpers/zsh-offers
 

@@ -64,8 +64,13 @@ setup(void **state)
 			.numa_node = -1 };
 		(void)snprintf(spec[i].name, sizeof(spec[i].name), "unit%u", i);
 		specs[i] = &spec[i];
-		made[i] = (struct region_made){ 99, 99, 99, &made, 99, { 0 },
-			99, 99 };
+		made[i] = (struct region_made){ .fd = 99,
+			.read_fd = 99,
+			.lock_fd = 99,
+			.locked = &made,
+			.size = 99,
+			.watch = 99,
+			.changed = 99 };
 	}
 	what = NULL;
 	which = 99;
