@@ -104,13 +104,12 @@ check(const struct activation *a)
 	return 0;
 }
 
-int
-activation_take(struct activation *a)
+static int
+take(struct activation *a)
 {
 	unsigned long pid, n;
 	int rc;
 
-	memset(a, 0, sizeof(*a));
 	if (!read_number("LISTEN_PID", &pid) || !read_number("LISTEN_FDS", &n))
 		return -EINVAL;
 	if (n == 0 || pid != (unsigned long)getpid())
@@ -126,8 +125,16 @@ activation_take(struct activation *a)
 	for (unsigned i = 0; i < a->n; i++)
 		a->list[i].fd = FIRST_FD + (int)i;
 	rc = read_names(a);
-	if (rc == 0)
-		rc = check(a);
+	return rc == 0 ? check(a) : rc;
+}
+
+int
+activation_take(struct activation *a)
+{
+	int rc;
+
+	memset(a, 0, sizeof(*a));
+	rc = take(a);
 	(void)unsetenv("LISTEN_PID");
 	(void)unsetenv("LISTEN_FDS");
 	(void)unsetenv("LISTEN_FDNAMES");

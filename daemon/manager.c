@@ -85,19 +85,21 @@ manager_open(struct manager *m)
 
 /* --- messages ------------------------------------------------------------ */
 
-/* Returns 0; -EAGAIN if there is no room, and then there will be a try when
- * there is; or another negative errno: nobody hears us any more. */
+/* text has less than TEXT_MAX bytes. Returns 0; -EAGAIN if there is no room,
+ * and then there will be a try when there is; or another negative errno: nobody
+ * hears us any more. */
 static int
 tell(struct manager *m, const char *text, int fd)
 {
 	_Alignas(struct cmsghdr) char control[SCM_SPACE(1)];
-	struct iovec iov = { .iov_base = (char *)(uintptr_t)text,
-		.iov_len = strlen(text) };
+	char copy[TEXT_MAX]; /* an iovec takes no const */
+	struct iovec iov = { .iov_base = copy, .iov_len = strlen(text) };
 	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
 	if (m->sock < 0)
 		return -ENOTCONN;
+	memcpy(copy, text, iov.iov_len);
 	if (fd >= 0)
 		scm_attach(&mh, control, &fd, 1);
 	do

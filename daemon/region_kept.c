@@ -19,7 +19,7 @@
 #define PREFIX "region."
 /* Bytes of the digest in the name; nobody but us and the service manager
  * chooses names. */
-#define DIGEST_BYTES 8U
+#define DIGEST_BYTES 8UL
 
 static_assert(sizeof(PREFIX) + SETTINGS_NAME_MAX + 2 * DIGEST_BYTES <=
 		  REGION_KEPT_NAME_MAX,
@@ -52,7 +52,7 @@ region_kept_name(const struct region_settings *spec,
 	sha256_init(&sha);
 	add_number(&sha, spec->size);
 	add_number(&sha, spec->hugepages);
-	add_number(&sha, (uint64_t)(spec->numa_node + 1));
+	add_number(&sha, (uint64_t)spec->numa_node);
 	add_number(&sha, spec->prealloc);
 	add_number(&sha, spec->lock);
 	add_number(&sha, spec->access);
