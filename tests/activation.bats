@@ -375,6 +375,7 @@ for name, fd in bad:
 m.store = [(r, good[r]), (r, memory(4 << 20))]
 m.start(handed).hear_until("READY")
 m.stop()
+assert good[r] in [f for n, f in m.store if n == r] and "ro" in m.names()
 END
     for why in 'its size is another one' 'its size can be changed' 'it cannot be written to' 'it can be written to' \
         'it is not open as it has to be'; do
