@@ -9,3 +9,5 @@ dist_bashcompletion_DATA = contrib/completions/vhost-shmemctl.bash \
 zshcompletiondir = $(datadir)/zsh/site-functions
 dist_zshcompletion_DATA = contrib/completions/_vhost-shmemctl \
 	contrib/completions/_vhost-shmemd
+
+include contrib/systemd/local.mk
