@@ -101,7 +101,8 @@ EXTRA_DIST += $(BATS_TESTS) tests/hostile tests/vuctl tests/helpers/common.bash 
 	tests/helpers/contain tests/helpers/control-server \
 	tests/helpers/crowd tests/helpers/fail-sync \
 	tests/helpers/lingerers tests/helpers/manager.py tests/helpers/odd-backend \
-	tests/helpers/status.json tests/helpers/under-systemd \
+	tests/helpers/status.json tests/helpers/systemd.bash \
+	tests/helpers/under-systemd \
 	tests/helpers/zsh-offers
 
 check-guest: check-guest-1 check-guest-2
