@@ -23,8 +23,8 @@ systemd_inside() {
         mount -t tmpfs tmpfs "$dir/root"
         mkdir "$dir"/root/{upper,work,all}
         root=$dir/root/all
-        cp -a "$tree/." "$dir/root/upper"
         mount -t overlay -o "lowerdir=/,upperdir=$dir/root/upper,workdir=$dir/root/work" overlay "$root"
+        tar -C "$tree" -cf - . | tar -C "$root" -xf - --keep-directory-symlink --no-overwrite-dir
         mount --rbind /sys "$root/sys"
         mount --bind "$dir" "$root$dir"
         mount -t tmpfs tmpfs "$root/etc/systemd/system"
