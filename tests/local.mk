@@ -50,10 +50,10 @@ BATS_TESTS = \
 	tests/serve.bats \
 	tests/strace.bats
 # The filters of instrumented builds pass more, those of the hosts that are played
-# do not, crashes are caught, and processes are larger and cannot be traced: there
+# and of units do not, crashes are caught, and processes are larger and cannot be traced: there
 # these say nothing.
 PLAIN_TESTS = tests/flush.bats tests/hosts.bats tests/limits.bats \
-	tests/scale.bats tests/seccomp.bats
+	tests/scale.bats tests/seccomp.bats tests/systemd.bats
 if !INSTRUMENTED
 BATS_TESTS += $(PLAIN_TESTS)
 endif

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
 # A systemd of one's own: the real program, as number 1 of namespaces in which
@@ -16,7 +16,7 @@
 
 # As number 1 of the new namespaces.
 systemd_inside() {
-    local dir=$1 unit=$2 tree=${3:-} root= node units=$1/units
+    local dir=$1 unit=$2 tree=${3:-} root='' node units=$1/units
     mount --make-rprivate /
     if [[ -n $tree ]]; then
         units=/etc/systemd/system:$units
@@ -47,7 +47,7 @@ systemd_inside() {
     mount -t tmpfs tmpfs "$root/sys/fs/cgroup" 2>/dev/null || true
     mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
     if [[ -n $root ]]; then
-        cd "$root"
+        cd "$root" || return
         pivot_root . .
         umount -l .
         cd /
