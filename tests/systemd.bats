@@ -11,7 +11,7 @@ load helpers/systemd
 
 # One systemd for all tests. $box is what it and we both see.
 setup_file() {
-    ((EUID == 0)) || return 0
+    export SYSTEMD_STATUS=77
     umask 022
     box=$(mktemp -d "${TMPDIR:-/tmp}/vhost-shmemd.XXXXXX")
     chmod 0755 "$box"
@@ -21,6 +21,7 @@ setup_file() {
         cat "$box/make.log"
         return 1
     }
+    ((EUID == 0)) && has_units && systemd_possible || return 0
     mkdir -p "$box/units"
     printf '%s\n' '[Unit]' 'Wants=sockets.target multi-user.target' >"$box/units/test.target"
     local unit
@@ -32,7 +33,7 @@ setup_file() {
     cp "$top_srcdir/tests/vuctl" "$box"
     SYSTEMD_STATUS=0
     systemd_start "$box" test.target "$tree" >"$box/systemd.log" 2>&1 3>&- || SYSTEMD_STATUS=$?
-    export SYSTEMD_STATUS systemd_keeper systemd_group
+    export systemd_keeper systemd_group
     ((SYSTEMD_STATUS == 0)) || return 0
     wait_until -t 20 is_up 2>/dev/null || {
         cat "$box/systemd.log"
@@ -44,20 +45,11 @@ setup_file() {
 }
 
 teardown_file() {
-    [[ -n ${box:-} ]] || return 0
-    [[ ${SYSTEMD_STATUS:-77} != 0 ]] || systemd_end 2>/dev/null
+    ((SYSTEMD_STATUS != 0)) || systemd_end 2>/dev/null
     rm -rf "$box"
 }
 
-setup() {
-    require_root
-    [[ -n $(find "$tree" -path '*/system/vhost-shmemd.service') ]] || skip 'configured to install no units'
-    common_setup
-    log=$box/log
-}
-
 teardown() {
-    ((EUID == 0)) || return 0
     if ((SYSTEMD_STATUS == 0)); then
         inside bash -c 'systemctl stop "vhost-shmemd*" "tests-*"; systemctl reset-failed
             rm -rf /etc/systemd/system/* /var/lib/vhost-shmemd*/* /var/lib/private/*
@@ -94,6 +86,10 @@ is_up() {
     inside systemctl is-active --quiet test.target
 }
 
+has_units() {
+    [[ -n $(find "$tree" -path '*/system/vhost-shmemd.service') ]]
+}
+
 inside() {
     systemd_enter "$@"
 }
@@ -106,8 +102,16 @@ installed() {
     echo "${path#"$tree"}"
 }
 
+# What the tests below it need; the log is that of the services.
 require_systemd() {
+    require_root
+    require_units
     ((SYSTEMD_STATUS == 0)) || skip 'no systemd can be started here'
+    log=$box/log
+}
+
+require_units() {
+    has_units || skip 'configured to install no units'
 }
 
 # configure [TENANT]: standard input becomes the configuration; the layers of
@@ -199,6 +203,7 @@ RootDirectoryOrRootImage regions can be files
 DeviceAllow the clock, which ProtectClock itself lets be read'
 
 @test "systemd-analyze security finds nothing open but what is argued" {
+    require_units
     require_tool systemd-analyze
     local unit
     for unit in vhost-shmemd.service vhost-shmemd@tenant.service; do
@@ -244,6 +249,27 @@ socket_activate() {
     run -0 "$top_srcdir/tests/vuctl" --socket "$two" negotiate start expect-map name=vm
     run -0 "$top_builddir/vhost-shmemctl" status --control="$control.handed"
     assert [ ! -e "$control" ]
+}
+
+@test "systemd-socket-activate: what was handed over counts, not --socket-path, and not the configuration" {
+    socket_activate -l "$socket" -- --socket-path="$socket.own" --region=shmid=0,size=4M
+    run -0 vuctl up flush stop
+    assert [ ! -e "$socket.own" ]
+    stop_daemon
+    write_config < <(region vm && device vm "socket = $socket.own")
+    rm "$socket"
+    socket_activate -l "$socket" --fdname=vm -- --config="$conf"
+    run -0 vuctl up flush stop
+    assert [ ! -e "$socket.own" ]
+}
+
+@test "systemd-socket-activate: a socket of another kind is refused" {
+    write_config < <(region vm && device vm)
+    socket_activate -d -l "$socket" --fdname=vm -- --config="$conf"
+    python3 -c 'import socket, sys
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"x", sys.argv[1])' "$socket"
+    expect_daemon_end 1
+    assert_log 'error: .*vm.*stream'
 }
 
 @test "systemd-socket-activate: a socket that no device is called like is refused by name" {

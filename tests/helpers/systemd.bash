@@ -56,13 +56,23 @@ systemd_inside() {
         /lib/systemd/systemd --system --log-level=err --unit="$unit" </dev/null
 }
 
-# Returns 77 if there is no systemd, or no control group for it; systemd_keeper
-# is a child whose end is its.
+# Where its control group can be.
+systemd_groups() {
+    findmnt -n -o TARGET -t cgroup2 | head -n 1
+}
+
+systemd_possible() {
+    local groups
+    groups=$(systemd_groups)
+    [[ -x /lib/systemd/systemd && -n $groups && -w $groups ]]
+}
+
+# Returns 77 if that is not possible here; systemd_keeper is a child whose end
+# is systemd's.
 systemd_start() {
     local dir=$1 node
-    node=$(findmnt -n -o TARGET -t cgroup2 | head -n 1)
-    [[ -x /lib/systemd/systemd && -n $node && -w $node ]] || return 77
-    systemd_group=$node/own-systemd.$BASHPID
+    systemd_possible || return 77
+    systemd_group=$(systemd_groups)/own-systemd.$BASHPID
     mkdir "$systemd_group" 2>/dev/null || return 77
     mkdir -p "$dir/units" "$dir/root"
     if [[ -n ${3:-} ]]; then
