@@ -1,7 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 # As a service: the units of contrib/systemd, as "make install" leaves them, under
-# a systemd of the tests' own (helpers/systemd.bash), and systemd's own tools.
+# a systemd of the tests' own (helpers/systemd.bash). What the daemon makes of what
+# any manager may say is in activation.bats.
 # shellcheck disable=SC2154,SC2034 # daemon_pid, log and output are of helpers and bats
 # shellcheck disable=SC2030,SC2031 # each test is a shell of its own
 # shellcheck disable=SC2016 # commands in single quotes are for shells inside
@@ -223,67 +224,6 @@ for x in json.loads(sys.argv[2]):
         print(x["json_field"], x["description"])' "$argued" "$output"
         assert_output ''
     done
-}
-
-# socket_activate ARG... -- ARG...: of systemd-socket-activate, and of the daemon.
-socket_activate() {
-    local args=()
-    while [[ $1 != -- ]]; do
-        args+=("$1")
-        shift
-    done
-    require_tool systemd-socket-activate
-    systemd-socket-activate "${args[@]}" "$SHMEMD" --worker="$SHMEMD_WORKER" "${@:2}" >"$log" 2>&1 3>&- &
-    daemon_pid=$!
-    wait_until log_has 'Listening on .*'
-}
-
-@test "systemd-socket-activate: the first front-end starts the daemon and is served" {
-    socket_activate -l "$socket" -- --region=shmid=0,size=4M,name=test
-    run -0 vuctl up flush stop
-    assert_log "listening on $socket, handed over"
-    stop_daemon
-    assert [ -S "$socket" ] # which is not ours to remove
-}
-
-@test "systemd-socket-activate: sockets find their devices by name, in any order" {
-    local two=$BATS_TEST_TMPDIR/two
-    write_config < <(region vm && region data && device vm && device data)
-    socket_activate -l "$socket" -l "$two" -l "$control.handed" --fdname=data:vm:control -- --config="$conf"
-    run -0 vuctl up expect-open on b socket="$two" negotiate
-    run -0 vuctl negotiate start expect-map name=data
-    run -0 "$top_srcdir/tests/vuctl" --socket "$two" negotiate start expect-map name=vm
-    run -0 "$top_builddir/vhost-shmemctl" status --control="$control.handed"
-    assert [ ! -e "$control" ]
-}
-
-@test "systemd-socket-activate: what was handed over counts, not --socket-path, and not the configuration" {
-    socket_activate -l "$socket" -- --socket-path="$socket.own" --region=shmid=0,size=4M
-    run -0 vuctl up flush stop
-    assert [ ! -e "$socket.own" ]
-    stop_daemon
-    write_config < <(region vm && device vm "socket = $socket.own")
-    rm "$socket"
-    socket_activate -l "$socket" --fdname=vm -- --config="$conf"
-    run -0 vuctl up flush stop
-    assert [ ! -e "$socket.own" ]
-}
-
-@test "systemd-socket-activate: a socket of another kind is refused" {
-    write_config < <(region vm && device vm)
-    socket_activate -d -l "$socket" --fdname=vm -- --config="$conf"
-    python3 -c 'import socket, sys
-socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"x", sys.argv[1])' "$socket"
-    expect_daemon_end 1
-    assert_log 'error: .*vm.*stream'
-}
-
-@test "systemd-socket-activate: a socket that no device is called like is refused by name" {
-    write_config < <(region vm && device vm)
-    socket_activate -l "$socket" -l "$socket.2" --fdname=vm:nobody -- --config="$conf"
-    run -1 vuctl get-features
-    expect_daemon_end 1
-    assert_log 'error: .*nobody'
 }
 
 # --- sockets before the daemon -------------------------------------------------------
