@@ -99,8 +99,11 @@ systemd_gone() {
     find "$systemd_group" -depth -type d -exec rmdir {} + 2>/dev/null || true
 }
 
+# The keeper ends when all of them have.
 systemd_end() {
-    kill -s KILL "$systemd_keeper" || true
-    wait "$systemd_keeper" || true
+    pkill -KILL -P "$systemd_keeper" || true
+    while [[ -e /proc/$systemd_keeper ]] && ! grep -q '^State:.Z' "/proc/$systemd_keeper/status"; do
+        sleep 0.02
+    done
     systemd_gone
 }
