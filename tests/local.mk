@@ -64,7 +64,7 @@ GUEST_TESTS_1 = tests/guest/harness.bats tests/guest/guest.bats \
 	tests/guest/rings.bats tests/guest/uml.bats
 GUEST_TESTS_2 = tests/guest/clients.bats tests/guest/ctl.bats \
 	tests/guest/devices.bats tests/guest/host.bats \
-	tests/guest/memory.bats
+	tests/guest/manual.bats tests/guest/memory.bats
 GUEST_TESTS = $(GUEST_TESTS_1) $(GUEST_TESTS_2)
 
 if HAVE_BATS
@@ -99,10 +99,10 @@ tests_helpers_bad_worker_LDADD = daemon/libshmemd.a sandbox/libsandbox.a \
 
 EXTRA_DIST += $(BATS_TESTS) tests/hostile tests/vuctl tests/helpers/common.bash \
 	tests/helpers/contain tests/helpers/control-server \
-	tests/helpers/crowd tests/helpers/fail-sync \
+	tests/helpers/crowd tests/helpers/examples tests/helpers/fail-sync \
 	tests/helpers/lingerers tests/helpers/manager.py tests/helpers/odd-backend \
 	tests/helpers/status.json tests/helpers/systemd.bash \
-	tests/helpers/under-systemd \
+	tests/helpers/under-systemd tests/helpers/words \
 	tests/helpers/zsh-offers
 
 check-guest: check-guest-1 check-guest-2
