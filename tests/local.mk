@@ -99,10 +99,10 @@ tests_helpers_bad_worker_LDADD = daemon/libshmemd.a sandbox/libsandbox.a \
 
 EXTRA_DIST += $(BATS_TESTS) tests/hostile tests/vuctl tests/helpers/common.bash \
 	tests/helpers/contain tests/helpers/control-server \
-	tests/helpers/crowd tests/helpers/examples tests/helpers/fail-sync \
+	tests/helpers/crowd tests/helpers/fail-sync \
 	tests/helpers/lingerers tests/helpers/manager.py tests/helpers/odd-backend \
 	tests/helpers/status.json tests/helpers/systemd.bash \
-	tests/helpers/under-systemd tests/helpers/words \
+	tests/helpers/under-systemd \
 	tests/helpers/zsh-offers
 
 check-guest: check-guest-1 check-guest-2
@@ -143,7 +143,7 @@ update-manual: all
 	$(AM_TESTS_ENVIRONMENT) $(srcdir)/tests/what-works --calls --update
 	$(srcdir)/tests/what-works --update
 .PHONY: update-manual
-EXTRA_DIST += tests/what-works
+EXTRA_DIST += tests/what-works tests/helpers/examples tests/helpers/words
 
 EXTRA_DIST += tests/bench/many-devices tests/bench/start \
 	tests/valgrind.bats tests/lint tests/run-all \
