@@ -498,6 +498,18 @@ try() {
     assert_output ''
 }
 
+@test "the manual has every unit, and no other" {
+    [[ -d $top_srcdir/contrib/systemd ]] || skip 'there are no units in this tree'
+    assert_equal "$(sed -n '/^\.Sh SYSTEMD/,/^\.Sh /p' "$manual" | grep -oE 'vhost-shmemd[a-z-]*(@[A-Za-z]*)?\.(service|socket)( |$)' |
+        tr -d ' ' | sed 's/@[A-Za-z]*/@/' | sort -u)" \
+        "$(find "$top_srcdir/contrib/systemd" -name '*.socket' -o -name '*.service.in' | sed 's/.*\///; s/\.in$//' | sort -u)"
+}
+
+@test "the manual has every variable of the environment that is looked at, and no other" {
+    assert_equal "$(sed -nE '/^\.Sh ENV/,/^\.Sh /s/^\.It Ev //p' "$manual" | tr -s ' ,' '\n' | sort)" \
+        "$(grep -ohE '(getenv|read_number)\("[A-Z_]+"' "$top_srcdir"/daemon/*.c | cut -d'"' -f2 | sort -u)"
+}
+
 @test "the units that the examples name are there" {
     local unit
     [[ -d $top_srcdir/contrib/systemd ]] || skip 'there are no units in this tree'
