@@ -121,12 +121,18 @@ require_units() {
     has_units || skip 'configured to install no units where systemd looks'
 }
 
+# config_path [TENANT]: where the service has its configuration.
+config_path() {
+    local path
+    path=$(sed -n 's/^ExecStart=.*--config=//p' "$tree$(installed "systemd/system/vhost-shmemd${1:+@}.service")")
+    echo "${path//%i/${1:-}}"
+}
+
 # configure [TENANT]: standard input becomes the configuration; the layers of
 # workers must all be there.
 configure() {
     local path
-    path=$(sed -n 's/^ExecStart=.*--config=//p' "$tree$(installed "systemd/system/vhost-shmemd${1:+@}.service")")
-    path=${path//%i/${1:-}}
+    path=$(config_path "$@")
     { printf '%s\n' 'log-level = debug' 'sandbox = strict' && cat; } |
         inside bash -c 'mkdir -p "${1%/*}" && cat >"$1"' bash "$path"
 }
@@ -528,4 +534,55 @@ users() {
     assert_line --regexp 'filter loaded .*, all layers$'
     run -0 "${as[@]}" systemctl --user stop vhost-shmemd.service vhost-shmemd.socket
     assert [ ! -e "$socket" ]
+}
+
+@test "where the unit forbids namespaces, as the manual says it can, workers do without and tell" {
+    require_systemd
+    local examples=$BATS_TEST_TMPDIR/examples block path
+    "$top_srcdir/tests/helpers/examples" "$examples"
+    block=$(grep -l 'RestrictNamespaces=yes' "$examples"/unit/*)
+    mkdir -p "$BATS_TEST_TMPDIR/root/etc/systemd/system/vhost-shmemd.service.d"
+    cp -r "$tree/." "$BATS_TEST_TMPDIR/root"
+    cp "$block" "$BATS_TEST_TMPDIR/root/etc/systemd/system/vhost-shmemd.service.d/x.conf"
+    run -0 systemd-analyze security --offline=yes --root="$BATS_TEST_TMPDIR/root" --threshold=6 --no-pager vhost-shmemd.service
+    assert_output --partial 'exposure level for vhost-shmemd.service: 0.6'
+    path=$(sed -n '1s/^# //p' "$block")
+    inside bash -c 'mkdir -p "${0%/*}" && cat >"$0"' "$path" <"$block"
+    inside systemctl daemon-reload
+    configure < <(region vm && device vm)
+    inside sed -i 's/^sandbox = strict$/sandbox = auto/' "$(config_path)"
+    inside systemctl start vhost-shmemd.socket
+    printf '%s\n' "$look" >"$box/look"
+    run -0 front vm up flush region-write 0 c0ffee run "bash $box/look \$(systemctl show -P MainPID vhost-shmemd.service)"
+    assert_line --regexp '^vhost-shmemd-wo uid=[1-9].* nnp=1 seccomp=2 .* eff=0{16} bnd=0{16} same: user mnt net pid ipc uts cgroup$'
+    assert_log 'seccomp filter loaded .*, without: PID namespace, network namespace, IPC namespace, UTS namespace, cgroup namespace, empty root, user namespace$'
+    run -0 inside systemctl restart vhost-shmemd.service
+    front vm up region-read 0 c0ffee
+}
+
+@test "what the manual tells an administrator to do works as it says" {
+    require_systemd
+    local examples=$BATS_TEST_TMPDIR/examples etc block path
+    "$top_srcdir/tests/helpers/examples" "$examples"
+    etc=$(sed -n 's/^ExecStart=.*--config=\(.*\)\/vhost-shmemd.conf$/\1/p' "$tree$(installed systemd/system/vhost-shmemd.service)")
+    # Users of its examples, and what they have besides.
+    inside bash -euc 'id libvirt-qemu || useradd --system libvirt-qemu; id alice || useradd --system alice
+        mkdir -p "$0/conf.d" "$0/tenants/alice" /srv/regions && >"$0/vhost-shmemd.conf"' "$etc"
+    inside tee "$etc/conf.d/vm.conf" "$etc/tenants/alice/vhost-shmemd.conf" <"$examples/conf/vhost-shmemd.8.1"
+    { region data && device data; } | inside tee "$etc/conf.d/data.conf"
+    for block in "$examples"/unit/vhost-shmemd.8.*; do
+        path=$(sed -n '1s/^# //p' "$block")
+        inside bash -euc 'mkdir -p "${0%/*}" && cat >"$0"' "$path" <"$block"
+    done
+    inside systemctl daemon-reload
+    for block in "$examples"/admin/vhost-shmemd.8.*; do
+        inside bash -eu <"$block"
+    done
+    as_user libvirt-qemu vhost-shmemd
+    front vm negotiate start expect-map flush stop
+    front data negotiate start expect-map stop
+    as_user alice alice
+    front alice/vm negotiate start expect-map stop
+    assert_equal "$(service_says ReadWritePaths)" /srv/regions
+    inside id -nG libvirt-qemu | grep -qw vhost-shmemd
 }
