@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-EXTRA_DIST += contrib/quickstart contrib/vhost-shmemd.conf.example
+EXTRA_DIST += contrib/quickstart contrib/vhost-shmemd.conf.example \
+	contrib/apparmor/libvirt-qemu contrib/apparmor/usr.sbin.vhost-shmemd \
+	contrib/qemu/50-vhost-shmemd.json
 
 # Where shells look for completions by themselves; both can be set on make's
 # command line.
@@ -11,3 +13,4 @@ dist_zshcompletion_DATA = contrib/completions/_vhost-shmemctl \
 	contrib/completions/_vhost-shmemd
 
 include contrib/systemd/local.mk
+include contrib/debian/local.mk
