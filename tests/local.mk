@@ -3,6 +3,7 @@
 #                     no root, though as root more of it applies
 # make check-guest    real guests under QEMU 11.1; as root, see tests/guest/
 # make check-rust-vmm a front-end on the real crate vhost 0.17; as root
+# make check-package  the Debian package, in a Debian 12 and a Debian forky; as root
 # make bench-memory   what memory sharing saves, with real guests; as root
 # make check-valgrind the programs under valgrind (configure --enable-valgrind)
 # make check-fuzz     the fuzzers, a minute each (configure --enable-fuzz)
@@ -116,6 +117,16 @@ bench-memory: all
 .PHONY: bench-memory
 EXTRA_DIST += tests/bench/README.md tests/bench/memory
 
+# The Debian package, in a Debian of its own, two at a time.
+check-package: check-package-bookworm check-package-forky
+check-package-bookworm check-package-forky: dist
+	$(AM_TESTS_ENVIRONMENT) SUITE=$(@:check-package-%=%) \
+	    TARBALL=$(abs_builddir)/$(distdir).tar.xz \
+	    $(BATS) --tap $(abs_top_srcdir)/tests/package/package.bats
+.PHONY: check-package check-package-bookworm check-package-forky
+EXTRA_DIST += tests/package/enforced tests/package/machine.bash \
+	tests/package/package.bats tests/package/small-root
+
 RUST_VMM_TESTS = tests/rust-vmm/rust-vmm.bats
 EXTRA_DIST += $(RUST_VMM_TESTS) tests/rust-vmm/Cargo.toml \
 	tests/rust-vmm/build tests/rust-vmm/src
@@ -148,7 +159,8 @@ EXTRA_DIST += tests/what-works tests/helpers/examples tests/helpers/words
 EXTRA_DIST += tests/bench/many-devices tests/bench/start \
 	tests/valgrind.bats tests/lint tests/run-all \
 	tests/legs/glibc tests/legs/in-root tests/legs/musl \
-	$(GUEST_TESTS) tests/guest/README.md tests/guest/forky-root \
+	$(GUEST_TESTS) tests/guest/README.md tests/guest/debian-root \
+	tests/guest/forky-root \
 	tests/guest/helpers.bash tests/guest/lib.bash \
 	tests/guest/make-initramfs tests/guest/rootfs \
 	tests/guest/shm-bar.c tests/guest/uml-init \
