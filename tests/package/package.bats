@@ -20,13 +20,15 @@ packages=(build-essential debhelper dh-apparmor pkgconf libevent-dev libseccomp-
     libcap-ng-dev libconfuse-dev libjansson-dev nettle-dev systemd apparmor)
 case $SUITE in
 bookworm) packages+=(lintian) ;;
-forky) packages+=(systemd-dev) ;;
+forky) packages+=(systemd-dev python3) ;;
 esac
 
 setup_file() {
     local root
     ((EUID == 0)) || skip "needs root, for namespaces"
     root=$("$BATS_TEST_DIRNAME/../guest/debian-root" "$SUITE" "${packages[@]}")
+    # What guests need is put into the root of forky, which has to be as it is then.
+    [[ $SUITE != forky ]] || "$BATS_TEST_DIRNAME/../guest/make-initramfs" "$root"
     export machine_dir=$BATS_FILE_TMPDIR/machine
     # The harness of guests has it made from the source tree, which is there too.
     export VM_STATE_DIR=$BATS_FILE_TMPDIR/vm PATH=$BATS_TEST_DIRNAME/../guest:$PATH
