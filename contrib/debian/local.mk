@@ -4,7 +4,8 @@ deb: dist
 	$(srcdir)/contrib/debian/make-deb $(distdir).tar.xz
 .PHONY: deb
 
-EXTRA_DIST += contrib/debian/README.Debian contrib/debian/changelog \
+EXTRA_DIST += contrib/debian/README.Debian \
+	contrib/debian/bookworm.lintian-overrides contrib/debian/changelog \
 	contrib/debian/control contrib/debian/copyright \
 	contrib/debian/make-deb contrib/debian/rules \
 	contrib/debian/source/format contrib/debian/tests/control \
