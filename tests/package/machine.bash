@@ -93,12 +93,16 @@ machine_run() {
 }
 
 machine_end() {
-    local keeper group
+    local keeper group deadline
     [[ -e ${machine_dir:-}/machine ]] || return 0
     { read -r keeper && read -r group; } <"$machine_dir/machine"
     disown "$keeper" 2>/dev/null || true # of no interest how it ends
     kill -s KILL "$keeper" 2>/dev/null || true
     while kill -s 0 "$keeper" 2>/dev/null; do sleep 0.05; done
-    find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
+    # The kernel takes its time to end all that were in there.
+    deadline=$((SECONDS + 10))
+    until find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || ((SECONDS > deadline)); do
+        sleep 0.05
+    done
     rm -f "$machine_dir/machine"
 }
