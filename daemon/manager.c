@@ -95,7 +95,7 @@ tell(struct manager *m, const char *text, int fd)
 	char copy[TEXT_MAX]; /* an iovec takes no const */
 	struct iovec iov = { .iov_base = copy, .iov_len = strlen(text) };
 	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
-	ssize_t n;
+	int rc;
 
 	if (m->sock < 0)
 		return -ENOTCONN;
@@ -103,21 +103,25 @@ tell(struct manager *m, const char *text, int fd)
 	if (fd >= 0)
 		scm_attach(&mh, control, &fd, 1);
 	do
-		n = sendmsg(m->sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	if (n >= 0)
+		rc = sendmsg(m->sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL) < 0
+			 ? -errno
+			 : 0;
+	while (rc == -EINTR);
+	if (rc == 0)
 		return 0;
-	/* ETOOMANYREFS: it has not received the descriptors before these. */
-	if (errno == EAGAIN || errno == ENOBUFS || errno == ETOOMANYREFS) {
-		(void)event_add(errno == EAGAIN ? &m->writable : &m->changed,
-		    errno == EAGAIN ? NULL : &soon);
+	if (rc == -EAGAIN) {
+		(void)event_add(&m->writable, NULL);
 		return -EAGAIN;
 	}
-	n = -errno;
+	/* ETOOMANYREFS: it has not received the descriptors before these. */
+	if (rc == -ENOBUFS || rc == -ETOOMANYREFS) {
+		(void)event_add(&m->changed, &soon);
+		return -EAGAIN;
+	}
 	log_error("the service manager cannot be told anything any more: %s",
-	    strerror((int)-n));
+	    strerror(-rc));
 	manager_close(m);
-	return (int)n;
+	return rc;
 }
 
 static int
