@@ -84,7 +84,11 @@ assert not os.path.exists("never")
 m.stop()
 m.store = []
 m.start([("x", handed), ("y", own)], arguments=[region, "--fd=4"]).stop(1)
-m.start([("x", handed)], arguments=[region, "--fd=3"]).hear_until("READY")
+m.start([("x", handed), ("", own)], arguments=[region, "--fd=4"],
+        LISTEN_FDS="1", LISTEN_FDNAMES="x").hear_until("READY")
+handed.close()
+os.unlink("handed")
+assert vuctl("own", "up") == 0
 m.stop()
 END
     assert_log 'LISTEN_FDS: descriptor 3, a socket called "x", is of no device'
@@ -134,15 +138,21 @@ END
     configured <<<"$two"
     cp "$conf" both
     grep -v 'device two' both >one
+    # Of no meaning here, and no other socket because of it.
+    sed 's/device one {/& socket-mode = 0640/' both >mode
     scenario <<'END'
 import shutil
 m = Manager().start([("one", listen("1")), ("two", listen("2"))])
 m.hear_until("READY")
-for which in ("one", "both", "both", "one", "both"):
+children = open(f"/proc/{m.process.pid}/task/{m.process.pid}/children").read().split()
+builder = next(c for c in children if "builder" in open(f"/proc/{c}/comm").read())
+held = len(os.listdir(f"/proc/{builder}/fd"))
+for which in ("one", "both", "both", "mode", "one", "both"):
     shutil.copy(which, os.environ["conf"])
     m.reload()
     assert vuctl("1", "up") == 0
     assert which == "one" or vuctl("2", "up") == 0
+    assert len(os.listdir(f"/proc/{builder}/fd")) == held
 m.stop()
 END
 }
@@ -230,8 +240,14 @@ END
     configured < <(printf 'region r%u { size = 4K }\n' {1..300}
         echo 'device one { shm 0 { region = r1 } type = raw front-end = rust-vmm }')
     scenario <<'END'
-m = Manager().start([("one", listen("1"))])
+handed = [("one", listen("1"))]
+m = Manager().start(handed)
 assert vuctl("1", "up") == 0 and vuctl("1", "up") == 0
+m.hear_until("READY")
+m.stop()
+m.store = []
+m.start(handed)
+time.sleep(1)
 m.hear_until("READY")
 assert len(m.store) == 300 and len(set(m.names())) == 300
 m.stop()

@@ -254,13 +254,13 @@ allowed() {
 }
 
 @test "who connects while a region is erased waits, gets in and finds zeros; others do not wait" {
-    start_with_config <<<"region big { size = 4G on-release = zero prealloc = yes } $(region r; device a big; device b r)"
-    run -0 vuctl on a socket="$socket.a" up region-write 0x1000 aa region-write 4G-4096 bb \
+    start_with_config <<<"region big { size = 2G on-release = zero prealloc = yes } $(region r; device a big; device b r)"
+    run -0 vuctl on a socket="$socket.a" up region-write 0x1000 aa region-write 2G-4096 bb \
         run 'kill -STOP $(builder_pid)' hang-up \
         run 'wait_until log_has "region big: is erased"' \
         on c socket="$socket.a" send id=GET_FEATURES on b socket="$socket.b" up flush \
         run '! log_has "conn 2: .*device a"; kill -CONT $(builder_pid)' \
-        on c expect-reply up region-read 0x1000 00 region-read 4G-4096 00
+        on c expect-reply up region-read 0x1000 00 region-read 2G-4096 00
     assert_log 'waits until its region has been erased'
 }
 
