@@ -19,10 +19,10 @@ configured() {
 }
 
 # activate ARG... -- COMMAND...: by systemd's tool, which waits for the first who
-# connects.
+# connects, and keeps the environment to itself.
 activate() {
     : >>"$log"
-    systemd-socket-activate "$@" >>"$log" 2>&1 3>&- &
+    systemd-socket-activate ${ASAN_OPTIONS:+-E ASAN_OPTIONS} "$@" >>"$log" 2>&1 3>&- &
     daemon_pid=$!
     assert_log 'Listening on'
 }
