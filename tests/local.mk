@@ -124,8 +124,8 @@ check-package-bookworm check-package-forky: dist
 	    TARBALL=$(abs_builddir)/$(distdir).tar.xz \
 	    $(BATS) --tap $(abs_top_srcdir)/tests/package/package.bats
 .PHONY: check-package check-package-bookworm check-package-forky
-EXTRA_DIST += tests/package/enforced tests/package/machine.bash \
-	tests/package/package.bats tests/package/small-root
+EXTRA_DIST += tests/package/enforced tests/package/package.bats \
+	tests/package/small-root
 
 RUST_VMM_TESTS = tests/rust-vmm/rust-vmm.bats
 EXTRA_DIST += $(RUST_VMM_TESTS) tests/rust-vmm/Cargo.toml \

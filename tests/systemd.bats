@@ -33,13 +33,9 @@ setup_file() {
     user_manager
     cp "$top_srcdir/tests/vuctl" "$box"
     SYSTEMD_STATUS=0
-    systemd_start "$box" test.target "$tree" >"$box/systemd.log" 2>&1 3>&- || SYSTEMD_STATUS=$?
-    export systemd_keeper systemd_group
+    systemd_start "$box" test.target / "$tree" || SYSTEMD_STATUS=$?
     ((SYSTEMD_STATUS == 0)) || return 0
-    wait_until -t 20 is_up 2>/dev/null || {
-        cat "$box/systemd.log"
-        return 1
-    }
+    systemd_booted
     # What a package does.
     inside systemd-sysusers "$(installed sysusers.d/vhost-shmemd.conf)"
     inside systemd-tmpfiles --create "$(installed tmpfiles.d/vhost-shmemd.conf)"
@@ -81,10 +77,6 @@ Environment=XDG_RUNTIME_DIR=/run/tests-user HOME=/run/tests-user SYSTEMD_UNIT_PA
 ExecStart=/lib/systemd/systemd --user --log-level=err
 END
     printf '%s\n' '[Service]' 'StandardError=append:%t/log' >"$box/user-units/vhost-shmemd.service.d/tests.conf"
-}
-
-is_up() {
-    inside systemctl is-active --quiet test.target
 }
 
 # They are where systemd looks, and so is the daemon where services see it: not

@@ -11,8 +11,7 @@
 bats_require_minimum_version 1.5.0
 bats_load_library bats-support
 bats_load_library bats-assert
-# shellcheck source=/dev/null
-source "$BATS_TEST_DIRNAME/machine.bash"
+load ../helpers/systemd
 
 SUITE=${SUITE:-bookworm}
 # To build, to check, to run; what a machine of that Debian has otherwise.
@@ -26,70 +25,76 @@ setup_file() {
     root=$("$BATS_TEST_DIRNAME/../guest/debian-root" "$SUITE" "${packages[@]}")
     # What guests need is put into the root of forky, which has to be as it is then.
     [[ $SUITE != forky ]] || "$BATS_TEST_DIRNAME/../guest/make-initramfs" "$root"
-    export machine_dir=$BATS_FILE_TMPDIR/machine
+    export D=$BATS_FILE_TMPDIR/machine
     # The harness of guests has it made from the source tree, which is there too.
     export VM_STATE_DIR=$BATS_FILE_TMPDIR/vm PATH=$BATS_TEST_DIRNAME/../guest:$PATH
-    mkdir "$machine_dir" "$VM_STATE_DIR"
-    cp "${TARBALL:?the release}" "$machine_dir"
-    tar -C "$machine_dir" --strip-components=1 --one-top-level=source -xf "$TARBALL"
-    machine_start "$machine_dir" "$root" || skip "a systemd of one's own cannot be started here"
+    mkdir "$D" "$VM_STATE_DIR"
+    cp "${TARBALL:?the release}" "$D"
+    tar -C "$D" --strip-components=1 --one-top-level=source -xf "$TARBALL"
+    systemd_start "$D" multi-user.target "$root" || skip "a systemd of one's own cannot be started here"
+    systemd_booted
+    # The root was made without documents, which are part of what is tested.
+    inside sh -c 'sed -i /^path-exclude/d /etc/dpkg/dpkg.cfg.d/*'
 }
 
 teardown_file() {
     vm kill-all || true
-    machine_end
+    systemd_end
 }
 
 setup() {
-    D=$machine_dir
     version=$(sed -n 's/^AC_INIT(\[.*\], \[\(.*\)\])$/\1/p' "$D/source/configure.ac")
     deb=/mnt/build/vhost-shmemd_$version-1_amd64.deb
 }
 
 teardown() {
     [[ -n ${BATS_TEST_COMPLETED:-} ]] || {
-        machine_run systemctl --no-pager status 'vhost-shmemd*' || true
-        machine_run journalctl --no-pager -n 60 || true
+        inside systemctl --no-pager status 'vhost-shmemd*' || true
+        inside journalctl --no-pager -n 60 || true
     }
 }
 
 # What the machine sees as /mnt is $D here.
+inside() {
+    systemd_enter env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
+}
 
 # build DIR [COMMAND...]: the package, in /mnt/DIR, by COMMAND.
 build() {
     mkdir -p "$D/$1"
-    machine_run env -C "/mnt/$1" DEB_BUILD_OPTIONS='nocheck parallel=2' DEB_BUILD_PROFILES=nocheck \
+    inside env -C "/mnt/$1" DEB_BUILD_OPTIONS='nocheck parallel=2' DEB_BUILD_PROFILES=nocheck \
         "${@:2}" /mnt/source/contrib/debian/make-deb "/mnt/${TARBALL##*/}"
 }
 
 # a_newer N: print the path of the same package with another version.
 a_newer() {
     local tree=/mnt/newer new=/mnt/newer-$1.deb
-    machine_run sh -euc 'rm -rf "$1"; dpkg-deb -R "$2" "$1"
+    inside sh -euc 'rm -rf "$1"; dpkg-deb -R "$2" "$1"
         sed -i "s/^Version: .*/&+$3/" "$1/DEBIAN/control"
         dpkg-deb --root-owner-group -b -Znone "$1" "$4"' sh "$tree" "$deb" "$1" "$new" >/dev/null
     echo "$new"
 }
 
 install() {
-    machine_run apt-get -qy install "$1"
+    inside apt-get -qy install "$1"
 }
 
 main_pid() {
-    machine_run systemctl show --value --property=MainPID vhost-shmemd.service
+    inside systemctl show --value --property=MainPID vhost-shmemd.service
 }
 
 nothing_runs() {
-    run machine_run sh -c 'cat /proc/[0-9]*/comm'
+    run inside sh -c 'cat /proc/[0-9]*/comm'
     refute_line --partial shmemd
-    run -0 machine_run systemctl list-units --plain --no-legend --state=active 'vhost-shmemd*'
+    run -0 inside systemctl list-units --plain --no-legend --state=active 'vhost-shmemd*'
     assert_output ''
 }
 
 # All files, but for what each package changes and what goes on by itself. What
 # dh_apparmor writes removes a directory of the package apparmor, if it is empty.
 all_files() {
-    machine_run find / /run \( -path /proc -o -path /sys -o -path /dev -o -path /tmp \
+    inside find / /run \( -path /proc -o -path /sys -o -path /dev -o -path /tmp \
         -o -path /mnt -o -path /var/lib/dpkg -o -path /var/cache -o -path /var/log \
         -o -path /etc/apparmor.d/disable \
         -o -path /var/lib/systemd -o -path /run/systemd -o -path /run/log -o -name .lock \
@@ -97,7 +102,7 @@ all_files() {
 }
 
 purge_leaves_nothing() {
-    machine_run apt-get -qy purge vhost-shmemd
+    inside apt-get -qy purge vhost-shmemd
     all_files >"$D/after"
     run diff "$D/before" "$D/after"
     assert_output ''
@@ -114,9 +119,9 @@ purge_leaves_nothing() {
     mkdir -p "$D/other/vhost-shmemd-9.9.9/contrib"
     cp -R "$D/source/contrib/debian" "$D/other/vhost-shmemd-9.9.9/contrib"
     tar -C "$D/other" -cJf "$D/other/vhost-shmemd-9.9.9.tar.xz" vhost-shmemd-9.9.9
-    run -1 machine_run /mnt/source/contrib/debian/make-deb /mnt/other/vhost-shmemd-9.9.9.tar.xz
+    run -1 inside /mnt/source/contrib/debian/make-deb /mnt/other/vhost-shmemd-9.9.9.tar.xz
     assert_output --partial 'the version is 9.9.9 (configure.ac)'
-    assert_equal "$(machine_run dpkg-deb -f "$deb" Version)" "$version-1"
+    assert_equal "$(inside dpkg-deb -f "$deb" Version)" "$version-1"
 }
 
 @test "built once more, elsewhere, by another user's settings, it is the same" {
@@ -129,7 +134,7 @@ purge_leaves_nothing() {
 }
 
 @test "lintian finds nothing but what is argued" {
-    run machine_run lintian --allow-root --pedantic --display-info --fail-on \
+    run inside lintian --allow-root --pedantic --display-info --fail-on \
         error,warning,info,pedantic "/mnt/build/vhost-shmemd_$version-1_amd64.changes"
     assert_success
     refute_output --regexp '^[EWIP]:'
@@ -138,26 +143,26 @@ purge_leaves_nothing() {
 @test "it installs; nothing is enabled, and nothing runs" {
     all_files >"$D/before"
     install "$deb"
-    run -0 machine_run id vhost-shmemd
-    run -0 machine_run stat -c '%U %a' /run/vhost-shmemd
+    run -0 inside id vhost-shmemd
+    run -0 inside stat -c '%U %a' /run/vhost-shmemd
     assert_output 'vhost-shmemd 755'
-    run -0 machine_run find /etc/systemd /run/systemd -name '*vhost-shmemd*'
+    run -0 inside find /etc/systemd /run/systemd -name '*vhost-shmemd*'
     assert_output ''
     nothing_runs
-    run -0 machine_run systemctl list-unit-files --no-legend 'vhost-shmemd*'
+    run -0 inside systemctl list-unit-files --no-legend 'vhost-shmemd*'
     refute_line --regexp ' enabled +enabled| enabled '
     assert_line --regexp '^vhost-shmemd\.socket +disabled'
 }
 
 @test "its AppArmor profile is one for this Debian's parser" {
-    run -0 machine_run apparmor_parser --skip-kernel-load --skip-cache --warn=all \
+    run -0 inside apparmor_parser --skip-kernel-load --skip-cache --warn=all \
         /etc/apparmor.d/usr.sbin.vhost-shmemd
 }
 
 @test "with the AppArmor profile in force all is served, and no other file is opened" {
     [[ $SUITE = forky ]] || skip "forky has the kernel"
     local served elsewhere
-    machine_run /mnt/source/tests/package/small-root /mnt/small
+    inside /mnt/source/tests/package/small-root /mnt/small
     mkfs.ext4 -q -F -b 4096 -d "$D/small" "$D/small.img" 160M
     vm start enforced --disk "$D/small.img"
     vm wait-boot enforced
@@ -181,39 +186,39 @@ purge_leaves_nothing() {
 }
 
 @test "autopkgtest: smoke" {
-    machine_run /mnt/source/contrib/debian/tests/smoke
+    inside /mnt/source/contrib/debian/tests/smoke
 }
 
 @test "autopkgtest: socket activation" {
-    machine_run /mnt/source/contrib/debian/tests/socket-activation
+    inside /mnt/source/contrib/debian/tests/socket-activation
 }
 
 @test "autopkgtest: guest" {
     [[ $SUITE = forky ]] || skip "bookworm's QEMU is too old"
-    machine_run sh -c 'GUEST_KERNEL=/opt/guest-kernel/vmlinuz \
+    inside sh -c 'GUEST_KERNEL=/opt/guest-kernel/vmlinuz \
         GUEST_MODULES=$(echo /opt/guest-kernel/*/lib/modules/*) "$1"' \
         sh /mnt/source/contrib/debian/tests/guest
 }
 
 @test "a file in conf.d, the socket enabled: the virtual machine that connects starts the daemon" {
-    machine_run tee /etc/vhost-shmemd/conf.d/vm.conf <<-'END'
+    inside tee /etc/vhost-shmemd/conf.d/vm.conf <<-'END'
 	region "memory" { size = 16M }
 	region "disk" { file = /var/lib/vhost-shmemd/disk size = 16M create = yes }
 	device "vm" { shm 0 { region = memory } }
 	device "disk" { shm 0 { region = disk } }
 END
-    machine_run vhost-shmemd --check-config
-    machine_run systemctl enable --now vhost-shmemd.socket vhost-shmemd-device@disk.socket
-    run -3 machine_run systemctl is-active vhost-shmemd.service
+    inside vhost-shmemd --check-config
+    inside systemctl enable --now vhost-shmemd.socket vhost-shmemd-device@disk.socket
+    run -3 inside systemctl is-active vhost-shmemd.service
     vm start a --socket "$D/run/vhost-shmemd/vm.sock" --socket "$D/run/vhost-shmemd/disk.sock"
     vm wait-boot a
-    run -0 machine_run systemctl is-active vhost-shmemd.service
-    machine_run sh -c 'echo of the host | vhost-shmemctl attach --stdin memory'
+    run -0 inside systemctl is-active vhost-shmemd.service
+    inside sh -c 'echo of the host | vhost-shmemctl attach --stdin memory'
     run -0 vm run a 'head -n 1 /dev/pmem0
         echo of the guest | dd of=/dev/pmem0 bs=4096 seek=1 conv=sync 2>/dev/null
         echo on the disk | dd of=/dev/pmem1 bs=4096 conv=sync 2>/dev/null; sync; fsync /dev/pmem1'
     assert_line 'of the host'
-    run -0 machine_run head -n 1 /var/lib/vhost-shmemd/disk
+    run -0 inside head -n 1 /var/lib/vhost-shmemd/disk
     assert_output 'on the disk'
 }
 
@@ -231,27 +236,27 @@ END
 @test "an upgrade restarts a daemon without virtual machines, and its memory stays" {
     local pid before
     pid=$(main_pid)
-    before=$(machine_run vhost-shmemctl attach --stdout memory | sha256sum)
+    before=$(inside vhost-shmemctl attach --stdout memory | sha256sum)
     run -0 install "$(a_newer 2)"
     refute_output --partial 'systemctl restart'
-    run -0 machine_run systemctl is-active vhost-shmemd.service
+    run -0 inside systemctl is-active vhost-shmemd.service
     refute [ "$(main_pid)" = "$pid" ]
-    assert_equal "$(machine_run vhost-shmemctl attach --stdout memory | sha256sum)" "$before"
-    run -0 machine_run sh -c 'vhost-shmemctl attach --stdout memory | sed -n "s/.*of the guest/of the guest/p"'
+    assert_equal "$(inside vhost-shmemctl attach --stdout memory | sha256sum)" "$before"
+    run -0 inside sh -c 'vhost-shmemctl attach --stdout memory | sed -n "s/.*of the guest/of the guest/p"'
     assert_output 'of the guest'
 }
 
 @test "after removal nothing runs, and the configuration is there; after purge nothing is" {
     # A tenant's unit, too.
-    machine_run systemctl enable --now vhost-shmemd@root.socket
-    machine_run apt-get -qy remove vhost-shmemd
+    inside systemctl enable --now vhost-shmemd@root.socket
+    inside apt-get -qy remove vhost-shmemd
     nothing_runs
-    machine_run test -e /etc/vhost-shmemd/conf.d/vm.conf
+    inside test -e /etc/vhost-shmemd/conf.d/vm.conf
     purge_leaves_nothing
 }
 
 @test "it can be installed again" {
     install "$deb"
-    machine_run /mnt/source/contrib/debian/tests/smoke
+    inside /mnt/source/contrib/debian/tests/smoke
     purge_leaves_nothing
 }
