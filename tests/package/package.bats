@@ -3,12 +3,13 @@
 #
 # The Debian package, built and used in a Debian of its own, with its systemd: SUITE
 # is bookworm or forky, TARBALL the release. A test goes on where the one before has
-# stopped: it is the life of a package. The guests are forky's QEMU.
+# stopped: it is the life of a package. The guests are forky's QEMU. A test with a
+# suite's tag is none of the other's, which is run with --filter-tags '!TAG'.
 #
 # shellcheck disable=SC2154 # output: set by run
 # shellcheck disable=SC2016 # in single quotes: for the machine's shell
 
-bats_require_minimum_version 1.5.0
+bats_require_minimum_version 1.8.0
 bats_load_library bats-support
 bats_load_library bats-assert
 load ../helpers/systemd
@@ -124,8 +125,9 @@ purge_leaves_nothing() {
     assert_equal "$(inside dpkg-deb -f "$deb" Version)" "$version-1"
 }
 
+# One is enough.
+# bats test_tags=bookworm
 @test "built once more, elsewhere, by another user's settings, it is the same" {
-    [[ $SUITE = bookworm ]] || skip "bookworm's is built twice"
     run -0 build a-longer-name/of-the-directory TZ=Asia/Tokyo LC_ALL=C sh -c 'umask 027 && exec "$0" "$@"'
     local name
     for name in vhost-shmemd vhost-shmemd-dbgsym; do
@@ -159,8 +161,9 @@ purge_leaves_nothing() {
         /etc/apparmor.d/usr.sbin.vhost-shmemd
 }
 
+# The guest's kernel is forky's, and so has to be what runs in it.
+# bats test_tags=forky
 @test "with the AppArmor profile in force all is served, and no other file is opened" {
-    [[ $SUITE = forky ]] || skip "forky has the kernel"
     local served elsewhere
     inside /mnt/source/tests/package/small-root /mnt/small
     mkfs.ext4 -q -F -b 4096 -d "$D/small" "$D/small.img" 160M
@@ -193,8 +196,9 @@ purge_leaves_nothing() {
     inside /mnt/source/contrib/debian/tests/socket-activation
 }
 
+# Bookworm's QEMU is too old.
+# bats test_tags=forky
 @test "autopkgtest: guest" {
-    [[ $SUITE = forky ]] || skip "bookworm's QEMU is too old"
     inside sh -c 'GUEST_KERNEL=/opt/guest-kernel/vmlinuz \
         GUEST_MODULES=$(echo /opt/guest-kernel/*/lib/modules/*) "$1"' \
         sh /mnt/source/contrib/debian/tests/guest
