@@ -24,7 +24,7 @@ setup_file() {
     local root
     ((EUID == 0)) || skip "needs root, for namespaces"
     root=$("$BATS_TEST_DIRNAME/../guest/debian-root" "$SUITE" "${packages[@]}")
-    # What guests need is put into the root of forky, which has to be as it is then.
+    # What guests need is put there too: a root below an overlay may not change.
     [[ $SUITE != forky ]] || "$BATS_TEST_DIRNAME/../guest/make-initramfs" "$root"
     export D=$BATS_FILE_TMPDIR/machine
     # The harness of guests has it made from the source tree, which is there too.
@@ -95,11 +95,11 @@ nothing_runs() {
 # All files, but for what each package changes and what goes on by itself. What
 # dh_apparmor writes removes a directory of the package apparmor, if it is empty.
 all_files() {
-    inside find / /run \( -path /proc -o -path /sys -o -path /dev -o -path /tmp \
+    inside find / \( -path /proc -o -path /sys -o -path /dev -o -path /tmp \
         -o -path /mnt -o -path /var/lib/dpkg -o -path /var/cache -o -path /var/log \
         -o -path /etc/apparmor.d/disable \
         -o -path /var/lib/systemd -o -path /run/systemd -o -path /run/log -o -name .lock \
-        -o -name '*-' -o -name '.pwd.lock' \) -prune -o -print | sort -u
+        -o -name '*-' -o -name '.pwd.lock' \) -prune -o -print | sort
 }
 
 purge_leaves_nothing() {
@@ -136,10 +136,8 @@ purge_leaves_nothing() {
 }
 
 @test "lintian finds nothing but what is argued" {
-    run inside lintian --allow-root --pedantic --display-info --fail-on \
+    inside lintian --allow-root --pedantic --display-info --fail-on \
         error,warning,info,pedantic "/mnt/build/vhost-shmemd_$version-1_amd64.changes"
-    assert_success
-    refute_output --regexp '^[EWIP]:'
 }
 
 @test "it installs; nothing is enabled, and nothing runs" {
@@ -152,12 +150,12 @@ purge_leaves_nothing() {
     assert_output ''
     nothing_runs
     run -0 inside systemctl list-unit-files --no-legend 'vhost-shmemd*'
-    refute_line --regexp ' enabled +enabled| enabled '
+    refute_line --regexp ' enabled '
     assert_line --regexp '^vhost-shmemd\.socket +disabled'
 }
 
 @test "its AppArmor profile is one for this Debian's parser" {
-    run -0 inside apparmor_parser --skip-kernel-load --skip-cache --warn=all \
+    inside apparmor_parser --skip-kernel-load --skip-cache --warn=all \
         /etc/apparmor.d/usr.sbin.vhost-shmemd
 }
 
