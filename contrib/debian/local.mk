@@ -12,8 +12,10 @@ EXTRA_DIST += contrib/debian/README.Debian \
 	contrib/debian/tests/guest contrib/debian/tests/smoke \
 	contrib/debian/tests/socket-activation \
 	contrib/debian/upstream/metadata \
-	contrib/debian/vhost-shmemd.conf contrib/debian/vhost-shmemd.docs \
+	contrib/debian/vhost-shmemd.conf contrib/debian/vhost-shmemd.dirs \
+	contrib/debian/vhost-shmemd.docs \
 	contrib/debian/vhost-shmemd.examples \
+	contrib/debian/vhost-shmemd.install \
 	contrib/debian/vhost-shmemd.lintian-overrides \
 	contrib/debian/vhost-shmemd.postinst \
 	contrib/debian/vhost-shmemd.postrm contrib/debian/vhost-shmemd.prerm
