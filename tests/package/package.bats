@@ -248,6 +248,59 @@ END
     assert_output 'of the guest'
 }
 
+@test "a restart under a virtual machine: it has its memory, and shares it with those who come" {
+    local pid
+    vm start b --socket "$D/run/vhost-shmemd/vm.sock" --socket "$D/run/vhost-shmemd/disk.sock"
+    vm wait-boot b
+    pid=$(main_pid)
+    inside systemctl restart vhost-shmemd.service
+    refute [ "$(main_pid)" = "$pid" ]
+    # Directly: nothing flushes any more.
+    run -0 vm run b 'head -c 4096 /dev/zero | tr "\0" g >page
+        dd if=page of=/dev/pmem0 bs=4096 seek=3 oflag=direct 2>&1'
+    run -0 inside sh -c 'vhost-shmemctl attach --stdout memory | dd bs=4096 skip=3 count=1 2>/dev/null | head -c 3'
+    assert_output ggg
+    inside sh -c 'echo of the host again | vhost-shmemctl attach --stdin memory'
+    run -0 vm run b 'dd if=/dev/pmem0 bs=4096 count=1 iflag=direct 2>/dev/null | head -n 1'
+    assert_output 'of the host again'
+    vm kill b
+}
+
+# The host wrote this in the test before.
+memory_after_stop() {
+    inside systemctl stop vhost-shmemd.service
+    nothing_runs_but_sockets
+    # The question starts it.
+    run -0 inside sh -c 'vhost-shmemctl attach --stdout memory | head -n 1 | tr -d "\0"'
+}
+
+nothing_runs_but_sockets() {
+    run inside sh -c 'cat /proc/[0-9]*/comm'
+    refute_line --partial shmemd
+}
+
+# bats test_tags=bookworm
+@test "with systemd 252 a stop and a start lose what is in memory, as the manual says" {
+    memory_after_stop
+    assert_output ''
+}
+
+# bats test_tags=forky
+@test "with FileDescriptorStorePreserve=, as the manual has it, a stop and a start keep what is in memory" {
+    "$D/source/tests/helpers/examples" "$BATS_TEST_TMPDIR"
+    local block path
+    block=$(grep -l FileDescriptorStorePreserve "$BATS_TEST_TMPDIR"/unit/*)
+    path=$(sed -n '1s/^# //p' "$block")
+    inside sh -c 'mkdir -p "${0%/*}" && cat >"$0"' "$path" <"$block"
+    inside systemctl daemon-reload
+    memory_after_stop
+    assert_output 'of the host again'
+    inside rm -r "${path%/*}"
+    inside systemctl daemon-reload
+    memory_after_stop
+    assert_output ''
+}
+
 @test "after removal nothing runs, and the configuration is there; after purge nothing is" {
     # A tenant's unit, too.
     inside systemctl enable --now vhost-shmemd@root.socket
