@@ -65,7 +65,7 @@ static json_t *
 region_json(const struct crew *crew, const struct region *r)
 {
 	return json_pack("{s:s, s:I, s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:s?, "
-			 "s:b, s:b}",
+			 "s:b, s:b, s:b}",
 	    "name", r->info.name, "size", (json_int_t)r->info.size, "backing",
 	    r->info.is_file != 0 ? "file" : "memory", "access",
 	    access_names[r->info.access], "resident", number(resident(r)),
@@ -73,7 +73,8 @@ region_json(const struct crew *crew, const struct region *r)
 	    (json_int_t)r->connections, "maps", (json_int_t)maps_of(crew, r),
 	    "max_connections", (json_int_t)r->info.max_connections,
 	    "sync_error", r->failed != 0 ? strerror(-r->failed) : NULL,
-	    "size_changed", r->resized, "retired", r->retired);
+	    "size_changed", r->resized, "kept", r->kept_outside, "retired",
+	    r->retired);
 }
 
 static json_t *

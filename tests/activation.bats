@@ -298,11 +298,18 @@ m.start(handed).hear_until("READY")
 assert m.names() == ["i", "r", "ro"], m.store
 m.write("r", b"guest's")
 m.write("i", b"changed")
+status = os.environ["top_builddir"] + "/vhost-shmemctl status --json --control=" + os.environ["control"]
+def kept():
+    import json
+    regions = json.loads(subprocess.check_output(status.split()))["regions"]
+    return sorted(r["name"] for r in regions if r["kept"])
+assert kept() == ["i", "r", "ro"], kept()
 before = m.store
 for end in (m.stop, m.kill):
     end()
     m.start(handed).hear_until("READY")
     assert m.store == before and not any("FDSTORE" in s for s in m.said), m.said
+    assert kept() == ["i", "r", "ro"], kept()
     assert attach("r")[:7] == b"guest's" and attach("i")[:7] == b"changed"
     assert attach("ro")[: 3 << 20] == open("image", "rb").read()
     # It is the same memory, and not a copy.

@@ -414,7 +414,7 @@ asks() {
     assert_equal "$stderr" ""
     assert_line 'vhost-shmemd 0.1.0, pid 123, up 1m 12s, configuration 2, 1 spare worker'
     assert_line --regexp '^REGION +SIZE +RESIDENT +BACKING'
-    assert_line --regexp '^scratch +64M +1\.5M +memory +read-write +0 +1/8 +1 +-$'
+    assert_line --regexp '^scratch +64M +1\.5M +memory +read-write +0 +1/8 +1 +outlives a restart$'
     assert_line --regexp '^root +512M .* file .*cannot be written back: No space left on device$'
     assert_line --regexp '^vm1 +pmem +27 +qemu +1 +4 +2 +/run/vm1.sock +0:scratch\(read-write\) +-$'
     assert_line --regexp '^old +raw .* - +0:root\(copy\) 3:scratch\(read-only\) +retired$'

@@ -113,10 +113,11 @@ static char *
 cell_region_note(const json_t *row, const char *key)
 {
 	const char *error;
-	bool changed, retired;
+	bool changed, kept, retired;
 
 	if (!reply_text(row, key, true, &error) ||
 	    !reply_flag(row, "size_changed", &changed) ||
+	    !reply_flag(row, "kept", &kept) ||
 	    !reply_flag(row, "retired", &retired))
 		return NULL;
 	if (error != NULL) {
@@ -126,6 +127,7 @@ cell_region_note(const json_t *row, const char *key)
 	}
 	return text_format("%s", changed   ? "its file has changed in size"
 				 : retired ? "retired"
+				 : kept	   ? "outlives a restart"
 					   : "-");
 }
 
