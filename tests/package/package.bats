@@ -310,8 +310,12 @@ nothing_runs_but_sockets() {
     purge_leaves_nothing
 }
 
-@test "it can be installed again" {
-    install "$deb"
+@test "it can be installed again, as README.md tells an administrator, and serves" {
+    "$D/source/tests/helpers/examples" "$BATS_TEST_TMPDIR"
+    cat "$BATS_TEST_TMPDIR"/admin/README.md.* >"$D/build/as-in-readme"
+    inside env -C /mnt/build bash -eu as-in-readme
+    run -0 inside vhost-shmemctl probe /run/vhost-shmemd/vm.sock
+    assert_line --partial 'shmid 0: 64M'
     inside /mnt/source/contrib/debian/tests/smoke
     purge_leaves_nothing
 }
