@@ -138,6 +138,8 @@ activation_take(struct activation *a)
 	(void)unsetenv("LISTEN_PID");
 	(void)unsetenv("LISTEN_FDS");
 	(void)unsetenv("LISTEN_FDNAMES");
+	if (rc < 0)
+		activation_free(a);
 	return rc;
 }
 

@@ -33,7 +33,8 @@ struct activation {
 /*
  * Take what was handed to this process, by LISTEN_PID, LISTEN_FDS and
  * LISTEN_FDNAMES, which children do not get to see. Returns 0, or a negative
- * errno, logged: something else than sockets and memory was among it.
+ * errno, logged, and nothing in *a: something else than sockets and memory was
+ * among it.
  */
 int activation_take(struct activation *a) __attribute__((warn_unused_result));
 

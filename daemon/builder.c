@@ -166,10 +166,10 @@ check_doors(const struct plan *now, const struct settings *settings)
 	for (unsigned i = 0; i < settings->ndevices && rc == 0; i++) {
 		const struct device_settings *d = &settings->devices[i];
 
-		if (d->fd >= 0 && !d->handed)
+		if (d->handed)
+			continue;
+		if (d->fd >= 0)
 			rc = check_fd(d->fd);
-		else if (d->handed)
-			rc = 0;
 		else if (d->socket != NULL)
 			rc = check_path(now, d->socket);
 	}
@@ -232,7 +232,8 @@ open_control(struct listener *listener, const struct settings *settings)
 		rc = open_handed(listener, settings->control_fd);
 		/* Its path, which is not ours to unlink: without dev and ino.
 		 */
-		listener->path = settings->control_socket;
+		if (rc == 0)
+			listener->path = settings->control_socket;
 		return rc;
 	}
 	rc = listener_open_path(listener, settings->control_socket,
