@@ -299,7 +299,9 @@ manager_init(struct manager *m, struct event_base *base, struct served *served,
 void
 manager_ready(struct manager *m)
 {
-	m->ready = m->status = true;
+	/* Who waits for a first configuration may wait in vain. */
+	m->ready = m->served->generation != 0;
+	m->status = true;
 	tell_all(m);
 }
 

@@ -214,6 +214,28 @@ m.stop()
 END
 }
 
+@test "no READY when the builder ends before anything is served" {
+    configured <<<'region r { size = 1G prealloc = yes }
+device one { shm 0 { region = r } }'
+    scenario <<'END'
+m = Manager().start([("one", listen("1"))])
+end = time.monotonic() + TIMEOUT
+while m.process.poll() is None and time.monotonic() < end:
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            stat = open(f"/proc/{pid}/stat").read()
+        except OSError:
+            continue
+        # It has begun when it has a child.
+        if "(shmemd-builder)" in stat and stat.rpartition(") ")[2].split()[1] == str(m.process.pid):
+            if open(f"/proc/{pid}/task/{pid}/children").read():
+                os.kill(int(pid), signal.SIGKILL)
+m.stop(1)
+assert not any("READY" in said for said in m.said), m.said
+END
+    assert_log 'the builder was ended from outside'
+}
+
 @test "the watchdog is told twice in its time, by the process that it is about" {
     configured <<<"$two"
     scenario <<'END'
