@@ -333,6 +333,8 @@ void
 manager_trouble(struct manager *m, const char *text)
 {
 	(void)snprintf(m->trouble, sizeof(m->trouble), "%s", text);
+	/* It may have names of files, and each line is an assignment. */
+	log_escape(m->trouble);
 	manager_changed(m);
 }
 

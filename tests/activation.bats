@@ -183,6 +183,13 @@ with open(os.environ["conf"], "a") as f:
 m.reload()
 assert m.hear_until("STATUS")["STATUS"].startswith("The last reload failed: " + os.environ["conf"])
 shutil.copy("good", os.environ["conf"])
+# The name of a file says nothing to the manager.
+os.mkdir("conf.d")
+with open("conf.d/x\nWATCHDOG=trigger.conf", "w") as f:
+    f.write("nonsense")
+m.reload()
+assert set(m.hear_until("STATUS")) == {"STATUS"}, m.said
+shutil.rmtree("conf.d")
 m.reload()
 m.hear_until("STATUS", "2 devices, 2 regions, 0 front-ends connected")
 m.process.terminate()
