@@ -271,8 +271,7 @@ take(struct reader *r, const cfg_t *cfg, const struct key *key, bool more,
 		settings_free(&unused);
 }
 
-/* --- keys that are unknown -------------------------------------------------
- */
+/* --- keys that are unknown ----------------------------------------------- */
 
 static void
 unknown_key(struct reader *r, const cfg_t *cfg, const char *name)
