@@ -2,10 +2,10 @@
 /* What a service manager hands over at start; see activation.h. */
 #include "config.h"
 
-#include "activation.h"
+#include "daemon/activation.h"
 
-#include "fd.h"
-#include "log.h"
+#include "daemon/log.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

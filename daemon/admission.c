@@ -2,9 +2,9 @@
 /* Who may have a device; see admission.h. */
 #include "config.h"
 
-#include "admission.h"
+#include "daemon/admission.h"
 
-#include "memory.h"
+#include "daemon/memory.h"
 
 #include <stdio.h>
 #include <sys/socket.h>

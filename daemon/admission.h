@@ -6,9 +6,9 @@
 #ifndef ADMISSION_H
 #define ADMISSION_H
 
-#include "crew.h"
-#include "pace.h"
-#include "served.h"
+#include "daemon/crew.h"
+#include "daemon/pace.h"
+#include "daemon/served.h"
 
 /* Who it is: allow-user, allow-group, and who could write to what it shall
  * only read: regions belong to the user owner, or are files. Returns NULL, or

@@ -2,18 +2,18 @@
 /* The builder; see builder.h. */
 #include "config.h"
 
-#include "builder.h"
+#include "daemon/builder.h"
 
-#include "conf.h"
-#include "control.h"
-#include "fd.h"
-#include "flusher.h"
-#include "gate.h"
-#include "listener.h"
-#include "log.h"
-#include "region.h"
-#include "region_source.h"
-#include "sandbox.h"
+#include "daemon/conf.h"
+#include "daemon/control.h"
+#include "daemon/flusher.h"
+#include "daemon/gate.h"
+#include "daemon/listener.h"
+#include "daemon/log.h"
+#include "daemon/region.h"
+#include "daemon/region_source.h"
+#include "proto/fd.h"
+#include "sandbox/sandbox.h"
 
 #include <assert.h>
 #include <errno.h>

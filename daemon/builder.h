@@ -15,8 +15,8 @@
 #ifndef BUILDER_H
 #define BUILDER_H
 
-#include "priv.h"
-#include "settings.h"
+#include "daemon/priv.h"
+#include "daemon/settings.h"
 
 #include <stdbool.h>
 #include <sys/types.h>

@@ -2,11 +2,11 @@
 /* Work done by children; see children.h. */
 #include "config.h"
 
-#include "children.h"
+#include "daemon/children.h"
 
-#include "fd.h"
-#include "log.h"
-#include "size.h"
+#include "daemon/log.h"
+#include "daemon/size.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

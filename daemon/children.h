@@ -10,7 +10,7 @@
 #ifndef CHILDREN_H
 #define CHILDREN_H
 
-#include "reason.h"
+#include "daemon/reason.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -5,11 +5,11 @@
  */
 #include "config.h"
 
-#include "conf.h"
+#include "daemon/conf.h"
 
-#include "conf_text.h"
-#include "fd.h"
-#include "keys.h"
+#include "daemon/conf_text.h"
+#include "daemon/keys.h"
+#include "proto/fd.h"
 
 #include <confuse.h>
 #include <dirent.h>

@@ -11,7 +11,7 @@
 #ifndef CONF_H
 #define CONF_H
 
-#include "settings.h"
+#include "daemon/settings.h"
 
 #include <stdbool.h>
 #include <stddef.h>

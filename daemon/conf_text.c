@@ -2,7 +2,7 @@
 /* The bytes of configuration files; see conf_text.h. */
 #include "config.h"
 
-#include "conf_text.h"
+#include "daemon/conf_text.h"
 
 #include <ctype.h>
 #include <stdarg.h>

@@ -2,13 +2,13 @@
 /* The control socket; see control.h. */
 #include "config.h"
 
-#include "control.h"
+#include "daemon/control.h"
 
-#include "fd.h"
-#include "log.h"
-#include "loop.h"
-#include "peerfd.h"
-#include "scm.h"
+#include "daemon/log.h"
+#include "daemon/loop.h"
+#include "daemon/peerfd.h"
+#include "proto/fd.h"
+#include "proto/scm.h"
 
 #include <errno.h>
 #include <event2/event.h>

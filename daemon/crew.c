@@ -2,13 +2,13 @@
 /* The workers; see crew.h. */
 #include "config.h"
 
-#include "crew.h"
+#include "daemon/crew.h"
 
-#include "fd.h"
-#include "layers.h"
-#include "log.h"
-#include "loop.h"
-#include "peerfd.h"
+#include "daemon/log.h"
+#include "daemon/loop.h"
+#include "daemon/peerfd.h"
+#include "proto/fd.h"
+#include "sandbox/layers.h"
 
 #include <errno.h>
 #include <event2/event.h>

@@ -11,13 +11,13 @@
 #ifndef CREW_H
 #define CREW_H
 
-#include "kmsg.h"
-#include "pace.h"
-#include "priv.h"
-#include "served.h"
-#include "settings.h"
-#include "spawn.h"
-#include "worker.h"
+#include "daemon/kmsg.h"
+#include "daemon/pace.h"
+#include "daemon/priv.h"
+#include "daemon/served.h"
+#include "daemon/settings.h"
+#include "daemon/spawn.h"
+#include "daemon/worker.h"
 
 #include <event2/event_struct.h>
 #include <stdbool.h>

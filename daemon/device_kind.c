@@ -2,9 +2,9 @@
 /* The devices there are; see device_kind.h. */
 #include "config.h"
 
-#include "device_kind.h"
+#include "daemon/device_kind.h"
 
-#include "wire.h"
+#include "proto/wire.h"
 
 #include <string.h>
 

@@ -2,15 +2,15 @@
 /* The flusher; see flusher.h. */
 #include "config.h"
 
-#include "flusher.h"
+#include "daemon/flusher.h"
 
-#include "fd.h"
-#include "log.h"
-#include "loop.h"
-#include "peerfd.h"
-#include "priv.h"
-#include "sandbox.h"
-#include "worker.h"
+#include "daemon/log.h"
+#include "daemon/loop.h"
+#include "daemon/peerfd.h"
+#include "daemon/priv.h"
+#include "daemon/worker.h"
+#include "proto/fd.h"
+#include "sandbox/sandbox.h"
 
 #include <assert.h>
 #include <errno.h>

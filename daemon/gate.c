@@ -2,12 +2,12 @@
 /* The gate between accept() and a worker; see gate.h. */
 #include "config.h"
 
-#include "gate.h"
+#include "daemon/gate.h"
 
-#include "fd.h"
-#include "log.h"
-#include "loop.h"
-#include "peerfd.h"
+#include "daemon/log.h"
+#include "daemon/loop.h"
+#include "daemon/peerfd.h"
+#include "proto/fd.h"
 
 #include <event2/event.h>
 #include <stddef.h>

@@ -11,7 +11,7 @@
 #ifndef GATE_H
 #define GATE_H
 
-#include "pace.h"
+#include "daemon/pace.h"
 
 #include <event2/event_struct.h>
 

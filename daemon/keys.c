@@ -2,12 +2,12 @@
 /* The keys of the configuration; see keys.h. */
 #include "config.h"
 
-#include "keys.h"
+#include "daemon/keys.h"
 
-#include "fd.h"
-#include "settings.h"
-#include "size.h"
-#include "wire.h"
+#include "daemon/settings.h"
+#include "daemon/size.h"
+#include "proto/fd.h"
+#include "proto/wire.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -2,11 +2,11 @@
 /* The system calls that workers were killed for; see kmsg.h. */
 #include "config.h"
 
-#include "kmsg.h"
+#include "daemon/kmsg.h"
 
-#include "fd.h"
-#include "log.h"
-#include "loop.h"
+#include "daemon/log.h"
+#include "daemon/loop.h"
+#include "proto/fd.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -2,9 +2,9 @@
 /* The socket that front-ends connect to; see listener.h. */
 #include "config.h"
 
-#include "listener.h"
+#include "daemon/listener.h"
 
-#include "fd.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 /* The log; the promises are in log.h. */
 #include "config.h"
 
-#include "log.h"
+#include "daemon/log.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -2,7 +2,7 @@
 /* The event loop of either program; see loop.h. */
 #include "config.h"
 
-#include "loop.h"
+#include "daemon/loop.h"
 
 #include <event2/event.h>
 #include <stddef.h>

@@ -2,10 +2,10 @@
 /* vhost-shmemd: VIRTIO shared memory regions for virtual machines. */
 #include "config.h"
 
-#include "activation.h"
-#include "fd.h"
-#include "options.h"
-#include "supervisor.h"
+#include "daemon/activation.h"
+#include "daemon/options.h"
+#include "daemon/supervisor.h"
+#include "proto/fd.h"
 
 #include <signal.h>
 #include <stdlib.h>

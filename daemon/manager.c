@@ -2,11 +2,11 @@
 /* What the service manager is told; see manager.h. */
 #include "config.h"
 
-#include "manager.h"
+#include "daemon/manager.h"
 
-#include "fd.h"
-#include "log.h"
-#include "scm.h"
+#include "daemon/log.h"
+#include "proto/fd.h"
+#include "proto/scm.h"
 
 #include <errno.h>
 #include <event2/event.h>

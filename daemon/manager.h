@@ -12,9 +12,9 @@
 #ifndef MANAGER_H
 #define MANAGER_H
 
-#include "activation.h"
-#include "crew.h"
-#include "served.h"
+#include "daemon/activation.h"
+#include "daemon/crew.h"
+#include "daemon/served.h"
 
 #include <event2/event_struct.h>
 #include <stdbool.h>

@@ -2,9 +2,9 @@
 /* Memory that goes to front-ends; see memory.h. */
 #include "config.h"
 
-#include "memory.h"
+#include "daemon/memory.h"
 
-#include "fd.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,13 +2,13 @@
 /* The command line; see options.h. */
 #include "config.h"
 
-#include "options.h"
+#include "daemon/options.h"
 
-#include "conf.h"
-#include "keys.h"
-#include "log.h"
-#include "sandbox.h"
-#include "settings_print.h"
+#include "daemon/conf.h"
+#include "daemon/keys.h"
+#include "daemon/log.h"
+#include "daemon/settings_print.h"
+#include "sandbox/sandbox.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -2,12 +2,12 @@
 /* The operator's orders; see orders.h. */
 #include "config.h"
 
-#include "orders.h"
+#include "daemon/orders.h"
 
-#include "log.h"
-#include "loop.h"
-#include "memory.h"
-#include "status.h"
+#include "daemon/log.h"
+#include "daemon/loop.h"
+#include "daemon/memory.h"
+#include "daemon/status.h"
 
 #include <event2/event.h>
 #include <jansson.h>

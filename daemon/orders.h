@@ -6,9 +6,9 @@
 #ifndef ORDERS_H
 #define ORDERS_H
 
-#include "control.h"
-#include "crew.h"
-#include "served.h"
+#include "daemon/control.h"
+#include "daemon/crew.h"
+#include "daemon/served.h"
 
 #include <event2/event_struct.h>
 #include <stdbool.h>

@@ -2,7 +2,7 @@
 /* How often a front-end may have a worker; the rules are in pace.h. */
 #include "config.h"
 
-#include "pace.h"
+#include "daemon/pace.h"
 
 #include <stddef.h>
 

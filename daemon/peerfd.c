@@ -2,9 +2,9 @@
 /* Closing what came from a peer; see peerfd.h. */
 #include "config.h"
 
-#include "peerfd.h"
+#include "daemon/peerfd.h"
 
-#include "fd.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -2,9 +2,9 @@
 /* The virtio-pmem device; see pmem.h. */
 #include "config.h"
 
-#include "pmem.h"
+#include "daemon/pmem.h"
 
-#include "session.h"
+#include "proto/session.h"
 
 #include <endian.h>
 #include <inttypes.h>

@@ -6,7 +6,7 @@
 #ifndef PMEM_H
 #define PMEM_H
 
-#include "device.h"
+#include "proto/device.h"
 
 extern const struct vus_device_type pmem_type;
 

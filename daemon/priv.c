@@ -2,10 +2,10 @@
 /* Messages between the supervisor and a worker; see priv.h. */
 #include "config.h"
 
-#include "priv.h"
+#include "daemon/priv.h"
 
-#include "fd.h"
-#include "scm.h"
+#include "proto/fd.h"
+#include "proto/scm.h"
 
 #include <errno.h>
 #include <string.h>

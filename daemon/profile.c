@@ -2,9 +2,9 @@
 /* Front-end profiles; profile.h says what for. */
 #include "config.h"
 
-#include "profile.h"
+#include "daemon/profile.h"
 
-#include "wire.h"
+#include "proto/wire.h"
 
 #include <string.h>
 

@@ -2,9 +2,9 @@
 /* The raw device; see raw.h. */
 #include "config.h"
 
-#include "raw.h"
+#include "daemon/raw.h"
 
-#include "session.h"
+#include "proto/session.h"
 
 #include <string.h>
 

@@ -9,7 +9,7 @@
 #ifndef RAW_H
 #define RAW_H
 
-#include "device.h"
+#include "proto/device.h"
 
 /* One queue, and a configuration space of any size. */
 extern const struct vus_device_type raw_type;

@@ -2,7 +2,7 @@
 /* Why something failed; see reason.h. */
 #include "config.h"
 
-#include "reason.h"
+#include "daemon/reason.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -2,14 +2,14 @@
 /* Shared memory regions; see region.h. */
 #include "config.h"
 
-#include "region.h"
+#include "daemon/region.h"
 
-#include "fd.h"
-#include "memory.h"
-#include "reason.h"
-#include "region_file.h"
-#include "region_fill.h"
-#include "size.h"
+#include "daemon/memory.h"
+#include "daemon/reason.h"
+#include "daemon/region_file.h"
+#include "daemon/region_fill.h"
+#include "daemon/size.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

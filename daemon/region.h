@@ -11,10 +11,10 @@
 #ifndef REGION_H
 #define REGION_H
 
-#include "children.h"
-#include "region_kept.h"
-#include "region_source.h"
-#include "settings.h"
+#include "daemon/children.h"
+#include "daemon/region_kept.h"
+#include "daemon/region_source.h"
+#include "daemon/settings.h"
 
 #include <stdbool.h>
 #include <stdint.h>

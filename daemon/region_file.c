@@ -2,12 +2,12 @@
 /* A file that is a region; see region_file.h. */
 #include "config.h"
 
-#include "region_file.h"
+#include "daemon/region_file.h"
 
-#include "fd.h"
-#include "log.h"
-#include "memory.h"
-#include "size.h"
+#include "daemon/log.h"
+#include "daemon/memory.h"
+#include "daemon/size.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

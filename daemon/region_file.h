@@ -3,8 +3,8 @@
 #ifndef REGION_FILE_H
 #define REGION_FILE_H
 
-#include "reason.h"
-#include "region.h"
+#include "daemon/reason.h"
+#include "daemon/region.h"
 
 #include <stdbool.h>
 

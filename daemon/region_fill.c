@@ -2,12 +2,12 @@
 /* Filling regions; see region_fill.h. */
 #include "config.h"
 
-#include "region_fill.h"
+#include "daemon/region_fill.h"
 
-#include "fd.h"
-#include "memory.h"
-#include "region_source.h"
-#include "size.h"
+#include "daemon/memory.h"
+#include "daemon/region_source.h"
+#include "daemon/size.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,8 +7,8 @@
 #ifndef REGION_FILL_H
 #define REGION_FILL_H
 
-#include "children.h"
-#include "settings.h"
+#include "daemon/children.h"
+#include "daemon/settings.h"
 
 #include <stdint.h>
 

@@ -2,11 +2,11 @@
 /* The memory of regions that a service manager keeps; see region_kept.h. */
 #include "config.h"
 
-#include "region_kept.h"
+#include "daemon/region_kept.h"
 
-#include "fd.h"
-#include "log.h"
-#include "memory.h"
+#include "daemon/log.h"
+#include "daemon/memory.h"
+#include "proto/fd.h"
 
 #include <assert.h>
 #include <fcntl.h>

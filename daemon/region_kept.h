@@ -10,9 +10,9 @@
 #ifndef REGION_KEPT_H
 #define REGION_KEPT_H
 
-#include "activation.h"
-#include "region_source.h"
-#include "settings.h"
+#include "daemon/activation.h"
+#include "daemon/region_source.h"
+#include "daemon/settings.h"
 
 /* With NUL. */
 #define REGION_KEPT_NAME_MAX 96U

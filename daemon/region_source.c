@@ -2,10 +2,10 @@
 /* The images and files that regions come from; see region_source.h. */
 #include "config.h"
 
-#include "region_source.h"
+#include "daemon/region_source.h"
 
-#include "fd.h"
-#include "memory.h"
+#include "daemon/memory.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,9 +2,9 @@
 /* Whether files that are regions stay as they are; see region.h. */
 #include "config.h"
 
-#include "region.h"
+#include "daemon/region.h"
 
-#include "log.h"
+#include "daemon/log.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -2,12 +2,12 @@
 /* What is served; see served.h. */
 #include "config.h"
 
-#include "served.h"
+#include "daemon/served.h"
 
-#include "device_kind.h"
-#include "fd.h"
-#include "memory.h"
-#include "peerfd.h"
+#include "daemon/device_kind.h"
+#include "daemon/memory.h"
+#include "daemon/peerfd.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -11,7 +11,7 @@
 #ifndef SERVED_H
 #define SERVED_H
 
-#include "priv.h"
+#include "daemon/priv.h"
 
 #include <event2/event_struct.h>
 #include <stdbool.h>

@@ -5,9 +5,9 @@
  */
 #include "config.h"
 
-#include "settings.h"
+#include "daemon/settings.h"
 
-#include "keys.h"
+#include "daemon/keys.h"
 
 #include <errno.h>
 #include <stdio.h>

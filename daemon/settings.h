@@ -8,12 +8,12 @@
 #ifndef SETTINGS_H
 #define SETTINGS_H
 
-#include "activation.h"
-#include "device_kind.h"
-#include "keys.h"
-#include "log.h"
-#include "memory.h"
-#include "profile.h"
+#include "daemon/activation.h"
+#include "daemon/device_kind.h"
+#include "daemon/keys.h"
+#include "daemon/log.h"
+#include "daemon/memory.h"
+#include "daemon/profile.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -2,12 +2,12 @@
 /* Whether what is to be served can be; see settings.h. */
 #include "config.h"
 
-#include "settings.h"
+#include "daemon/settings.h"
 
-#include "checked.h"
-#include "keys.h"
-#include "region.h"
-#include "size.h"
+#include "daemon/keys.h"
+#include "daemon/region.h"
+#include "daemon/size.h"
+#include "proto/checked.h"
 
 #include <errno.h>
 #include <inttypes.h>

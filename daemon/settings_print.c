@@ -2,9 +2,9 @@
 /* --check-config; see settings_print.h. */
 #include "config.h"
 
-#include "settings_print.h"
+#include "daemon/settings_print.h"
 
-#include "keys.h"
+#include "daemon/keys.h"
 
 /* Keys that the rest of the section leaves nothing to say. */
 static bool

@@ -3,7 +3,7 @@
 #ifndef SETTINGS_PRINT_H
 #define SETTINGS_PRINT_H
 
-#include "settings.h"
+#include "daemon/settings.h"
 
 #include <stdio.h>
 

@@ -2,7 +2,7 @@
 /* Sizes of regions; see size.h. */
 #include "config.h"
 
-#include "size.h"
+#include "daemon/size.h"
 
 #include <ctype.h>
 #include <errno.h>

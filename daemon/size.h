@@ -5,8 +5,8 @@
 #ifndef SIZE_H
 #define SIZE_H
 
-#include "device_kind.h"
-#include "profile.h"
+#include "daemon/device_kind.h"
+#include "daemon/profile.h"
 
 #include <stdint.h>
 

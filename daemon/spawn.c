@@ -2,12 +2,12 @@
 /* The spawner; see spawn.h. */
 #include "config.h"
 
-#include "spawn.h"
+#include "daemon/spawn.h"
 
-#include "fd.h"
-#include "log.h"
-#include "priv.h"
-#include "sandbox.h"
+#include "daemon/log.h"
+#include "daemon/priv.h"
+#include "proto/fd.h"
+#include "sandbox/sandbox.h"
 
 #include <assert.h>
 #include <errno.h>

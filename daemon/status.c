@@ -2,14 +2,14 @@
 /* The state of everything; see status.h. */
 #include "config.h"
 
-#include "status.h"
+#include "daemon/status.h"
 
-#include "device_kind.h"
-#include "layers.h"
-#include "loop.h"
-#include "memory.h"
-#include "names.h"
-#include "profile.h"
+#include "daemon/device_kind.h"
+#include "daemon/loop.h"
+#include "daemon/memory.h"
+#include "daemon/profile.h"
+#include "proto/names.h"
+#include "sandbox/layers.h"
 
 #include <string.h>
 #include <sys/stat.h>

@@ -6,8 +6,8 @@
 #ifndef STATUS_H
 #define STATUS_H
 
-#include "crew.h"
-#include "served.h"
+#include "daemon/crew.h"
+#include "daemon/served.h"
 
 #include <jansson.h>
 

@@ -10,22 +10,22 @@
  */
 #include "config.h"
 
-#include "supervisor.h"
+#include "daemon/supervisor.h"
 
-#include "admission.h"
-#include "builder.h"
-#include "crew.h"
-#include "fd.h"
-#include "gate.h"
-#include "log.h"
-#include "loop.h"
-#include "manager.h"
-#include "orders.h"
-#include "peerfd.h"
-#include "priv.h"
-#include "sandbox.h"
-#include "served.h"
-#include "spawn.h"
+#include "daemon/admission.h"
+#include "daemon/builder.h"
+#include "daemon/crew.h"
+#include "daemon/gate.h"
+#include "daemon/log.h"
+#include "daemon/loop.h"
+#include "daemon/manager.h"
+#include "daemon/orders.h"
+#include "daemon/peerfd.h"
+#include "daemon/priv.h"
+#include "daemon/served.h"
+#include "daemon/spawn.h"
+#include "proto/fd.h"
+#include "sandbox/sandbox.h"
 
 #include <errno.h>
 #include <event2/event.h>

@@ -11,7 +11,7 @@
 #ifndef SUPERVISOR_H
 #define SUPERVISOR_H
 
-#include "settings.h"
+#include "daemon/settings.h"
 
 /* Run until a signal, or with --once the front-end, ends it. Returns the
  * exit status of the program: 0, or 1 after an error, which is logged. */

@@ -15,20 +15,20 @@
  */
 #include "config.h"
 
-#include "worker.h"
+#include "daemon/worker.h"
 
-#include "device_kind.h"
-#include "fd.h"
-#include "flusher.h"
-#include "log.h"
-#include "loop.h"
-#include "memory.h"
-#include "pmem.h"
-#include "priv.h"
-#include "profile.h"
-#include "raw.h"
-#include "sandbox.h"
-#include "session.h"
+#include "daemon/device_kind.h"
+#include "daemon/flusher.h"
+#include "daemon/log.h"
+#include "daemon/loop.h"
+#include "daemon/memory.h"
+#include "daemon/pmem.h"
+#include "daemon/priv.h"
+#include "daemon/profile.h"
+#include "daemon/raw.h"
+#include "proto/fd.h"
+#include "proto/session.h"
+#include "sandbox/sandbox.h"
 
 #include <errno.h>
 #include <event2/event.h>

@@ -2,8 +2,8 @@
 /* vhost-shmemd-worker: started by vhost-shmemd, of no use by itself. */
 #include "config.h"
 
-#include "priv.h"
-#include "worker.h"
+#include "daemon/priv.h"
+#include "daemon/worker.h"
 
 #include <stdio.h>
 #include <sys/socket.h>

@@ -2,10 +2,10 @@
 /* The back-end channel; the promises are in backend.h. */
 #include "config.h"
 
-#include "backend.h"
+#include "proto/backend.h"
 
-#include "map.h"
-#include "session.h"
+#include "proto/map.h"
+#include "proto/session.h"
 
 #include <errno.h>
 #include <string.h>

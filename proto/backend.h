@@ -14,7 +14,7 @@
 #ifndef BACKEND_H
 #define BACKEND_H
 
-#include "wire.h"
+#include "proto/wire.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -5,10 +5,10 @@
  */
 #include "config.h"
 
-#include "channel.h"
+#include "proto/channel.h"
 
-#include "fd.h"
-#include "scm.h"
+#include "proto/fd.h"
+#include "proto/scm.h"
 
 #include <errno.h>
 #include <string.h>

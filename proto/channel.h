@@ -16,7 +16,7 @@
 #ifndef CHANNEL_H
 #define CHANNEL_H
 
-#include "wire.h"
+#include "proto/wire.h"
 
 #include <stdbool.h>
 #include <stddef.h>

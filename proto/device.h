@@ -6,7 +6,7 @@
 #ifndef DEVICE_H
 #define DEVICE_H
 
-#include "wire.h"
+#include "proto/wire.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -2,9 +2,9 @@
 /* The dirty log; the promises are in dirty.h. */
 #include "config.h"
 
-#include "dirty.h"
+#include "proto/dirty.h"
 
-#include "checked.h"
+#include "proto/checked.h"
 
 #include <errno.h>
 

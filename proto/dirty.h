@@ -8,7 +8,7 @@
 #ifndef DIRTY_H
 #define DIRTY_H
 
-#include "mapping.h"
+#include "proto/mapping.h"
 
 #include <stdbool.h>
 

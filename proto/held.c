@@ -2,9 +2,9 @@
 /* Requests that end later; the promises are in held.h. */
 #include "config.h"
 
-#include "held.h"
+#include "proto/held.h"
 
-#include "session.h"
+#include "proto/session.h"
 
 static uint64_t
 now(const struct vus_session *s)

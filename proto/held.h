@@ -18,7 +18,7 @@
 #ifndef HELD_H
 #define HELD_H
 
-#include "virtq.h"
+#include "proto/virtq.h"
 
 #include <stdbool.h>
 #include <stdint.h>

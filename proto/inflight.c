@@ -2,7 +2,7 @@
 /* The inflight buffer; the promises are in inflight.h. */
 #include "config.h"
 
-#include "inflight.h"
+#include "proto/inflight.h"
 
 #include <endian.h>
 #include <string.h>

@@ -22,7 +22,7 @@
 #ifndef INFLIGHT_H
 #define INFLIGHT_H
 
-#include "wire.h"
+#include "proto/wire.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,10 +2,10 @@
 /* SHMEM_MAP, and when: invariant number one stands in map.h. */
 #include "config.h"
 
-#include "map.h"
+#include "proto/map.h"
 
-#include "backend.h"
-#include "session.h"
+#include "proto/backend.h"
+#include "proto/session.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -2,9 +2,9 @@
 /* Files of the front-end, mapped; the promises are in mapping.h. */
 #include "config.h"
 
-#include "mapping.h"
+#include "proto/mapping.h"
 
-#include "checked.h"
+#include "proto/checked.h"
 
 #include <errno.h>
 #include <string.h>

@@ -2,9 +2,9 @@
 /* The front-end's memory table; the promises are in mem.h. */
 #include "config.h"
 
-#include "mem.h"
+#include "proto/mem.h"
 
-#include "checked.h"
+#include "proto/checked.h"
 
 #include <errno.h>
 #include <string.h>

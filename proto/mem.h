@@ -10,8 +10,8 @@
 #ifndef MEM_H
 #define MEM_H
 
-#include "mapping.h"
-#include "wire.h"
+#include "proto/mapping.h"
+#include "proto/wire.h"
 
 #include <stdbool.h>
 #include <stddef.h>

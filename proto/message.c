@@ -9,10 +9,10 @@
  */
 #include "config.h"
 
-#include "checked.h"
-#include "fd.h"
-#include "map.h"
-#include "session.h"
+#include "proto/checked.h"
+#include "proto/fd.h"
+#include "proto/map.h"
+#include "proto/session.h"
 
 #include <errno.h>
 #include <fcntl.h>

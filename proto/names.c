@@ -2,7 +2,7 @@
 /* Names of bits; see names.h. */
 #include "config.h"
 
-#include "names.h"
+#include "proto/names.h"
 
 #include <stddef.h>
 

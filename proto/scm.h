@@ -5,7 +5,7 @@
 #ifndef SCM_H
 #define SCM_H
 
-#include "fd.h"
+#include "proto/fd.h"
 
 #include <string.h>
 #include <sys/socket.h>

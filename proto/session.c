@@ -2,11 +2,11 @@
 /* One front-end connection; the promises are in session.h. */
 #include "config.h"
 
-#include "session.h"
+#include "proto/session.h"
 
-#include "backend.h"
-#include "fd.h"
-#include "map.h"
+#include "proto/backend.h"
+#include "proto/fd.h"
+#include "proto/map.h"
 
 #include <errno.h>
 #include <stddef.h>

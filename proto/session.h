@@ -16,14 +16,14 @@
 #ifndef SESSION_H
 #define SESSION_H
 
-#include "backend.h"
-#include "channel.h"
-#include "device.h"
-#include "dirty.h"
-#include "held.h"
-#include "mem.h"
-#include "state.h"
-#include "virtq.h"
+#include "proto/backend.h"
+#include "proto/channel.h"
+#include "proto/device.h"
+#include "proto/dirty.h"
+#include "proto/held.h"
+#include "proto/mem.h"
+#include "proto/state.h"
+#include "proto/virtq.h"
 
 #include <stdarg.h>
 #include <stdbool.h>

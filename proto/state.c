@@ -2,10 +2,10 @@
 /* Transfer of a device's state; the promises are in state.h. */
 #include "config.h"
 
-#include "state.h"
+#include "proto/state.h"
 
-#include "fd.h"
-#include "session.h"
+#include "proto/fd.h"
+#include "proto/session.h"
 
 #include <endian.h>
 #include <errno.h>

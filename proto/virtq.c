@@ -5,10 +5,10 @@
  */
 #include "config.h"
 
-#include "virtq.h"
+#include "proto/virtq.h"
 
-#include "checked.h"
-#include "virtq_ring.h"
+#include "proto/checked.h"
+#include "proto/virtq_ring.h"
 
 #include <errno.h>
 

@@ -16,10 +16,10 @@
 #ifndef VIRTQ_H
 #define VIRTQ_H
 
-#include "dirty.h"
-#include "inflight.h"
-#include "mem.h"
-#include "wire.h"
+#include "proto/dirty.h"
+#include "proto/inflight.h"
+#include "proto/mem.h"
+#include "proto/wire.h"
 
 #include <stdbool.h>
 #include <stddef.h>

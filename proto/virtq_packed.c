@@ -2,7 +2,7 @@
 /* Packed virtqueues, VIRTIO 1.3, 2.8; the promises are in virtq.h. */
 #include "config.h"
 
-#include "virtq_ring.h"
+#include "proto/virtq_ring.h"
 
 /* Descriptor flags that tell whose turn it is: 2.8.1. */
 #define DESC_AVAIL 0x80U

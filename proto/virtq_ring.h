@@ -6,8 +6,8 @@
 #ifndef VIRTQ_RING_H
 #define VIRTQ_RING_H
 
-#include "checked.h"
-#include "virtq.h"
+#include "proto/checked.h"
+#include "proto/virtq.h"
 
 #include <endian.h>
 #include <stdatomic.h>

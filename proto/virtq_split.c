@@ -2,7 +2,7 @@
 /* Split virtqueues, VIRTIO 1.3, 2.7; the promises are in virtq.h. */
 #include "config.h"
 
-#include "virtq_ring.h"
+#include "proto/virtq_ring.h"
 
 #define AVAIL_NO_INTERRUPT 1U
 

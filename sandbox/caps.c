@@ -2,7 +2,7 @@
 /* Capabilities; see caps.h. */
 #include "config.h"
 
-#include "caps.h"
+#include "sandbox/caps.h"
 
 #include <cap-ng.h>
 #include <errno.h>

@@ -2,9 +2,9 @@
 /* Seccomp filters; see filter.h. */
 #include "config.h"
 
-#include "filter.h"
+#include "sandbox/filter.h"
 
-#include "sandbox.h"
+#include "sandbox/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -75,23 +75,23 @@
 #endif
 
 static const struct filter_rule supervisor_rules[] = {
-#include "supervisor.def"
+#include "sandbox/supervisor.def"
 #ifdef SHMEMD_INSTRUMENTED
-#include "instrumented.def"
+#include "sandbox/instrumented.def"
 #endif
 };
 
 static const struct filter_rule worker_rules[] = {
-#include "worker.def"
+#include "sandbox/worker.def"
 #ifdef SHMEMD_INSTRUMENTED
-#include "instrumented.def"
+#include "sandbox/instrumented.def"
 #endif
 };
 
 static const struct filter_rule flusher_rules[] = {
-#include "flusher.def"
+#include "sandbox/flusher.def"
 #ifdef SHMEMD_INSTRUMENTED
-#include "instrumented.def"
+#include "sandbox/instrumented.def"
 #endif
 };
 
@@ -99,14 +99,14 @@ static const struct filter_rule flusher_rules[] = {
  * inherits has to allow what its own allows, and what its own denies, if it
  * does not allow that. */
 static const struct filter_rule spawner_rules[] = {
-#include "spawner.def"
+#include "sandbox/spawner.def"
 #undef DENY
 #undef DENY_ON
 #define DENY(name, error, caller, reason, ...)
 #define DENY_ON(on, name, error, caller, reason, ...)
-#include "worker.def"
+#include "sandbox/worker.def"
 #ifdef SHMEMD_INSTRUMENTED
-#include "instrumented.def"
+#include "sandbox/instrumented.def"
 #endif
 };
 

@@ -2,7 +2,7 @@
 /* Namespaces and Landlock; see isolate.h. */
 #include "config.h"
 
-#include "isolate.h"
+#include "sandbox/isolate.h"
 
 #include <errno.h>
 #include <fcntl.h>

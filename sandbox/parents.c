@@ -2,10 +2,10 @@
 /* Confinement of supervisor, spawner and builder; see sandbox.h. */
 #include "config.h"
 
-#include "caps.h"
-#include "filter.h"
-#include "isolate.h"
-#include "sandbox.h"
+#include "sandbox/caps.h"
+#include "sandbox/filter.h"
+#include "sandbox/isolate.h"
+#include "sandbox/sandbox.h"
 
 #include <cap-ng.h>
 #include <errno.h>

@@ -2,12 +2,12 @@
 /* Confinement of a worker; the theory of operation is in sandbox.h. */
 #include "config.h"
 
-#include "sandbox.h"
+#include "sandbox/sandbox.h"
 
-#include "caps.h"
-#include "filter.h"
-#include "isolate.h"
-#include "layers.h"
+#include "sandbox/caps.h"
+#include "sandbox/filter.h"
+#include "sandbox/isolate.h"
+#include "sandbox/layers.h"
 
 #include <cap-ng.h>
 #include <errno.h>

@@ -2,10 +2,10 @@
 /* The command "attach": a region for a program of the host's. */
 #include "config.h"
 
-#include "control.h"
-#include "fd.h"
-#include "reply.h"
-#include "text.h"
+#include "proto/fd.h"
+#include "tools/control.h"
+#include "tools/reply.h"
+#include "tools/text.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

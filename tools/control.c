@@ -3,12 +3,12 @@
  * more than a request. */
 #include "config.h"
 
-#include "control.h"
+#include "tools/control.h"
 
-#include "fd.h"
-#include "reply.h"
-#include "sock.h"
-#include "text.h"
+#include "proto/fd.h"
+#include "tools/reply.h"
+#include "tools/sock.h"
+#include "tools/text.h"
 
 #include <ctype.h>
 #include <stdlib.h>

@@ -6,7 +6,7 @@
 #ifndef CONTROL_H
 #define CONTROL_H
 
-#include "ctl.h"
+#include "tools/ctl.h"
 
 #include <jansson.h>
 

@@ -2,11 +2,11 @@
 /* The command "doctor": findings, printed; and the check of the daemon. */
 #include "config.h"
 
-#include "doctor.h"
+#include "tools/doctor.h"
 
-#include "control.h"
-#include "sock.h"
-#include "text.h"
+#include "tools/control.h"
+#include "tools/sock.h"
+#include "tools/text.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -6,7 +6,7 @@
 #ifndef DOCTOR_H
 #define DOCTOR_H
 
-#include "ctl.h"
+#include "tools/ctl.h"
 
 enum finding {
 	FINDING_OK,

@@ -2,9 +2,9 @@
 /* What "doctor" looks at on a host; see doctor.h. */
 #include "config.h"
 
-#include "doctor.h"
+#include "tools/doctor.h"
 
-#include "fd.h"
+#include "proto/fd.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -2,10 +2,10 @@
 /* Asking a back-end; see frontend.h. */
 #include "config.h"
 
-#include "frontend.h"
+#include "tools/frontend.h"
 
-#include "sock.h"
-#include "text.h"
+#include "tools/sock.h"
+#include "tools/text.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -7,8 +7,8 @@
 #ifndef FRONTEND_H
 #define FRONTEND_H
 
-#include "ctl.h"
-#include "wire.h"
+#include "proto/wire.h"
+#include "tools/ctl.h"
 
 #define FRONTEND_CONFIG_ASK_ALL 0U
 

@@ -2,9 +2,9 @@
 /* vhost-shmemctl: what operators ask of vhost-shmemd and other back-ends. */
 #include "config.h"
 
-#include "ctl.h"
-#include "fd.h"
-#include "text.h"
+#include "proto/fd.h"
+#include "tools/ctl.h"
+#include "tools/text.h"
 
 #include <ctype.h>
 #include <errno.h>

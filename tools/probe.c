@@ -2,9 +2,9 @@
 /* The command "probe": what a back-end offers, in words. */
 #include "config.h"
 
-#include "frontend.h"
-#include "names.h"
-#include "text.h"
+#include "proto/names.h"
+#include "tools/frontend.h"
+#include "tools/text.h"
 
 #include <inttypes.h>
 

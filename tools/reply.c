@@ -2,9 +2,9 @@
 /* Replies of the daemon's; see reply.h. */
 #include "config.h"
 
-#include "reply.h"
+#include "tools/reply.h"
 
-#include "text.h"
+#include "tools/text.h"
 
 #include <string.h>
 

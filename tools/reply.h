@@ -7,7 +7,7 @@
 #ifndef REPLY_H
 #define REPLY_H
 
-#include "ctl.h"
+#include "tools/ctl.h"
 
 #include <jansson.h>
 

@@ -2,10 +2,10 @@
 /* A socket with a deadline; see sock.h. */
 #include "config.h"
 
-#include "sock.h"
+#include "tools/sock.h"
 
-#include "fd.h"
-#include "scm.h"
+#include "proto/fd.h"
+#include "proto/scm.h"
 
 #include <fcntl.h>
 #include <poll.h>

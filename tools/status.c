@@ -2,11 +2,11 @@
 /* The commands "status", "regions" and "connections". */
 #include "config.h"
 
-#include "status.h"
+#include "tools/status.h"
 
-#include "reply.h"
-#include "table.h"
-#include "text.h"
+#include "tools/reply.h"
+#include "tools/table.h"
+#include "tools/text.h"
 
 #include <inttypes.h>
 

@@ -3,7 +3,7 @@
 #ifndef STATUS_H
 #define STATUS_H
 
-#include "control.h"
+#include "tools/control.h"
 
 #include <stdio.h>
 

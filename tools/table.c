@@ -2,10 +2,10 @@
 /* Tables; see table.h. */
 #include "config.h"
 
-#include "table.h"
+#include "tools/table.h"
 
-#include "reply.h"
-#include "text.h"
+#include "tools/reply.h"
+#include "tools/text.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 /* Text of others'; see text.h. */
 #include "config.h"
 
-#include "text.h"
+#include "tools/text.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -6,7 +6,7 @@
 #ifndef TEXT_H
 #define TEXT_H
 
-#include "ctl.h"
+#include "tools/ctl.h"
 
 #include <jansson.h>
 #include <stddef.h>

@@ -3,10 +3,10 @@
  * has. */
 #include "config.h"
 
-#include "reply.h"
-#include "status.h"
-#include "table.h"
-#include "text.h"
+#include "tools/reply.h"
+#include "tools/status.h"
+#include "tools/table.h"
+#include "tools/text.h"
 
 #include <inttypes.h>
 #include <sys/ioctl.h>

@@ -6,9 +6,9 @@
  */
 #include "config.h"
 
-#include "reply.h"
-#include "status.h"
-#include "text.h"
+#include "tools/reply.h"
+#include "tools/status.h"
+#include "tools/text.h"
 
 #include <ctype.h>
 #include <inttypes.h>

@@ -11,8 +11,8 @@
  */
 #include "config.h"
 
-#include "priv.h"
-#include "session.h"
+#include "daemon/priv.h"
+#include "proto/session.h"
 
 #include <errno.h>
 #include <stdint.h>

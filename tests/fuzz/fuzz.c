@@ -2,7 +2,7 @@
 /* What the fuzzers share; the promises are in fuzz.h. */
 #include "config.h"
 
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -8,11 +8,11 @@
  */
 #include "config.h"
 
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
-#include "conf.h"
-#include "settings.h"
-#include "settings_print.h"
+#include "daemon/conf.h"
+#include "daemon/settings.h"
+#include "daemon/settings_print.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,9 +6,9 @@
  */
 #include "config.h"
 
-#include "fuzz.h"
-#include "log.h"
-#include "priv.h"
+#include "daemon/log.h"
+#include "daemon/priv.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -10,9 +10,9 @@
  */
 #include "config.h"
 
-#include "fuzz.h"
-#include "model.h"
-#include "session.h"
+#include "proto/session.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/model.h"
 
 #include <endian.h>
 #include <errno.h>

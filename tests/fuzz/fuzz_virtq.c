@@ -16,9 +16,9 @@
  */
 #include "config.h"
 
-#include "fuzz.h"
-#include "mem.h"
-#include "virtq.h"
+#include "proto/mem.h"
+#include "proto/virtq.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <endian.h>
 #include <stdlib.h>

@@ -2,9 +2,9 @@
 /* A second opinion on a session; model.h says of what kind. */
 #include "config.h"
 
-#include "model.h"
+#include "tests/fuzz/model.h"
 
-#include "fuzz.h"
+#include "tests/fuzz/fuzz.h"
 
 #include <errno.h>
 #include <fcntl.h>

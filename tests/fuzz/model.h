@@ -13,7 +13,7 @@
 #ifndef MODEL_H
 #define MODEL_H
 
-#include "session.h"
+#include "proto/session.h"
 
 #include <stdbool.h>
 

@@ -11,9 +11,9 @@
  */
 #include "config.h"
 
-#include "fd.h"
-#include "priv.h"
-#include "sandbox.h"
+#include "daemon/priv.h"
+#include "proto/fd.h"
+#include "sandbox/sandbox.h"
 
 #include <string.h>
 #include <sys/epoll.h>

@@ -18,7 +18,7 @@
  */
 #include "config.h"
 
-#include "filter.h"
+#include "sandbox/filter.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -2,11 +2,11 @@
 /* A guest's memory and driver; fake_guest.h says what for. */
 #include "config.h"
 
-#include "fake_guest.h"
+#include "tests/unit/fake_guest.h"
 
-#include "fake_host.h"
+#include "tests/unit/fake_host.h"
 
-#include "fd.h"
+#include "proto/fd.h"
 
 #include <endian.h>
 #include <string.h>

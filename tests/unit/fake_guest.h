@@ -7,7 +7,7 @@
 #ifndef FAKE_GUEST_H
 #define FAKE_GUEST_H
 
-#include "mem.h"
+#include "proto/mem.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -2,9 +2,9 @@
 /* What the unit tests share; fake_host.h says what. */
 #include "config.h"
 
-#include "fake_host.h"
+#include "tests/unit/fake_host.h"
 
-#include "fd.h"
+#include "proto/fd.h"
 
 #include <dirent.h>
 #include <errno.h>

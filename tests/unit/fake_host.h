@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "session.h"
+#include "proto/session.h"
 
 #include <stdbool.h>
 

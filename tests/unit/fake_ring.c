@@ -2,7 +2,7 @@
 /* Ring 0 in a fake guest's memory; fake_ring.h says what for. */
 #include "config.h"
 
-#include "fake_ring.h"
+#include "tests/unit/fake_ring.h"
 
 #include <endian.h>
 #include <string.h>

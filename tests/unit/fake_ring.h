@@ -7,8 +7,8 @@
 #ifndef FAKE_RING_H
 #define FAKE_RING_H
 
-#include "fake_guest.h"
-#include "fake_host.h"
+#include "tests/unit/fake_guest.h"
+#include "tests/unit/fake_host.h"
 
 /* A packed ring; addresses are offsets in the guest's regions. */
 struct fake_packed {

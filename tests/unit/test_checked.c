@@ -2,9 +2,9 @@
 /* checked.h: both sides of each bound, and the ends of the number line. */
 #include "config.h"
 
-#include "fake_host.h"
+#include "tests/unit/fake_host.h"
 
-#include "checked.h"
+#include "proto/checked.h"
 
 #define MAX UINT64_MAX
 

@@ -6,10 +6,10 @@
  */
 #include "config.h"
 
-#include "fake_host.h"
+#include "tests/unit/fake_host.h"
 
-#include "children.h"
-#include "fd.h"
+#include "daemon/children.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <sched.h>

@@ -5,10 +5,10 @@
  */
 #include "config.h"
 
-#include "fake_host.h"
+#include "tests/unit/fake_host.h"
 
-#include "conf.h"
-#include "settings.h"
+#include "daemon/conf.h"
+#include "daemon/settings.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,10 +6,10 @@
  */
 #include "config.h"
 
-#include "fake_ring.h"
+#include "tests/unit/fake_ring.h"
 
-#include "dirty.h"
-#include "fd.h"
+#include "proto/dirty.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <stdlib.h>

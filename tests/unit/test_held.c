@@ -7,9 +7,9 @@
  */
 #include "config.h"
 
-#include "fake_ring.h"
+#include "tests/unit/fake_ring.h"
 
-#include "fd.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <string.h>

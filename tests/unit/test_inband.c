@@ -6,9 +6,9 @@
  */
 #include "config.h"
 
-#include "fake_ring.h"
+#include "tests/unit/fake_ring.h"
 
-#include "fd.h"
+#include "proto/fd.h"
 
 #include <string.h>
 #include <unistd.h>

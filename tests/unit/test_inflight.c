@@ -10,11 +10,11 @@
  */
 #include "config.h"
 
-#include "fake_ring.h"
+#include "tests/unit/fake_ring.h"
 
-#include "fd.h"
-#include "inflight.h"
-#include "virtq.h"
+#include "proto/fd.h"
+#include "proto/inflight.h"
+#include "proto/virtq.h"
 
 #include <signal.h>
 #include <stdio.h>

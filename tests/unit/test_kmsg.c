@@ -5,9 +5,9 @@
  */
 #include "config.h"
 
-#include "fake_host.h"
+#include "tests/unit/fake_host.h"
 
-#include "kmsg.h"
+#include "daemon/kmsg.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -5,10 +5,10 @@
  */
 #include "config.h"
 
-#include "fake_host.h"
+#include "tests/unit/fake_host.h"
 
-#include "fd.h"
-#include "listener.h"
+#include "daemon/listener.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,10 +7,10 @@
  */
 #include "config.h"
 
-#include "fake_host.h"
+#include "tests/unit/fake_host.h"
 
-#include "fd.h"
-#include "map.h"
+#include "proto/fd.h"
+#include "proto/map.h"
 
 #include <errno.h>
 #include <string.h>

@@ -6,9 +6,9 @@
  */
 #include "config.h"
 
-#include "fake_host.h"
+#include "tests/unit/fake_host.h"
 
-#include "fd.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

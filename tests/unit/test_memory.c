@@ -5,10 +5,10 @@
  */
 #include "config.h"
 
-#include "fake_host.h"
+#include "tests/unit/fake_host.h"
 
-#include "fd.h"
-#include "memory.h"
+#include "daemon/memory.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -8,9 +8,9 @@
  */
 #include "config.h"
 
-#include "fake_host.h"
+#include "tests/unit/fake_host.h"
 
-#include "fd.h"
+#include "proto/fd.h"
 
 #include <fcntl.h>
 #include <stdio.h>

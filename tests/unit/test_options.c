@@ -6,12 +6,12 @@
  */
 #include "config.h"
 
-#include "fake_host.h"
+#include "tests/unit/fake_host.h"
 
-#include "log.h"
-#include "options.h"
+#include "daemon/log.h"
+#include "daemon/options.h"
 
-#include "fd.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

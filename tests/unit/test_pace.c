@@ -5,9 +5,9 @@
  */
 #include "config.h"
 
-#include "fake_host.h"
+#include "tests/unit/fake_host.h"
 
-#include "pace.h"
+#include "daemon/pace.h"
 
 static struct pace pace;
 static uint64_t now;

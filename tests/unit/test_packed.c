@@ -6,8 +6,8 @@
  */
 #include "config.h"
 
-#include "fake_guest.h"
-#include "fake_host.h"
+#include "tests/unit/fake_guest.h"
+#include "tests/unit/fake_host.h"
 
 #include <endian.h>
 #include <errno.h>

@@ -5,9 +5,9 @@
  */
 #include "config.h"
 
-#include "fake_host.h"
+#include "tests/unit/fake_host.h"
 
-#include "pmem.h"
+#include "daemon/pmem.h"
 
 #include <endian.h>
 #include <errno.h>

@@ -6,10 +6,10 @@
  */
 #include "config.h"
 
-#include "fake_host.h"
+#include "tests/unit/fake_host.h"
 
-#include "fd.h"
-#include "priv.h"
+#include "daemon/priv.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -8,11 +8,11 @@
  */
 #include "config.h"
 
-#include "fake_host.h"
+#include "tests/unit/fake_host.h"
 
-#include "fd.h"
-#include "region.h"
-#include "region_fill.h"
+#include "daemon/region.h"
+#include "daemon/region_fill.h"
+#include "proto/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,9 +3,9 @@
  */
 #include "config.h"
 
-#include "fake_host.h"
+#include "tests/unit/fake_host.h"
 
-#include "served.h"
+#include "daemon/served.h"
 
 #include <errno.h>
 #include <fcntl.h>

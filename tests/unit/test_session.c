@@ -6,10 +6,10 @@
  */
 #include "config.h"
 
-#include "fake_guest.h"
-#include "fake_host.h"
+#include "tests/unit/fake_guest.h"
+#include "tests/unit/fake_host.h"
 
-#include "fd.h"
+#include "proto/fd.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -6,8 +6,8 @@
  */
 #include "config.h"
 
-#include "fake_guest.h"
-#include "fake_host.h"
+#include "tests/unit/fake_guest.h"
+#include "tests/unit/fake_host.h"
 
 #include <errno.h>
 #include <stdlib.h>
