@@ -2,9 +2,9 @@
 /* vhost-shmemd: VIRTIO shared memory regions for virtual machines. */
 #include "config.h"
 
-#include "daemon/activation.h"
-#include "daemon/options.h"
-#include "daemon/supervisor.h"
+#include "daemon/common/activation.h"
+#include "daemon/config/options.h"
+#include "daemon/supervisor/supervisor.h"
 #include "proto/fd.h"
 
 #include <signal.h>

@@ -84,7 +84,7 @@ column() {
 
 @test "the page on security has every message between the processes, and no other" {
     local messages
-    messages=$(sed -n '/^enum priv_type/,/^}/p' "$top_srcdir/daemon/priv.h" |
+    messages=$(sed -n '/^enum priv_type/,/^}/p' "$top_srcdir/daemon/common/priv.h" |
         sed -nE '/_END/d; s/^\tPRIV_([A-Z_]+).*/\1/p' | sort)
     [[ $messages = ASK* ]]
     assert_equal "$(column 1 PROCESSES | sort)" "$messages"
@@ -455,7 +455,7 @@ try() {
     assert_output --partial "$sample"
     # tests/limits.bats makes it, where the kernel's log can be read.
     sample=$(texts log | grep forbidden | sed -E 's/[0-9]+/%d/g; s/conn %d/%s/; s/was .*/was %s (%s)/')
-    grep -qF "\"$sample\"" "$top_srcdir/daemon/kmsg.c"
+    grep -qF "\"$sample\"" "$top_srcdir/daemon/supervisor/kmsg.c"
 }
 
 @test "what the manual says to look at shows what it says" {
@@ -514,7 +514,7 @@ try() {
 
 @test "the manual has every variable of the environment that is looked at, and no other" {
     assert_equal "$(sed -nE '/^\.Sh ENV/,/^\.Sh /s/^\.It Ev //p' "$manual" | tr -s ' ,' '\n' | sort)" \
-        "$(grep -ohE '(getenv|read_number)\("[A-Z_]+"' "$top_srcdir"/daemon/*.c | cut -d'"' -f2 | sort -u)"
+        "$(grep -ohE '(getenv|read_number)\("[A-Z_]+"' "$top_srcdir"/daemon/*/*.c | cut -d'"' -f2 | sort -u)"
 }
 
 @test "the units that the examples name are there" {

@@ -11,7 +11,7 @@
  */
 #include "config.h"
 
-#include "daemon/priv.h"
+#include "daemon/common/priv.h"
 #include "proto/session.h"
 
 #include <errno.h>

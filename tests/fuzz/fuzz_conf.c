@@ -10,9 +10,9 @@
 
 #include "tests/fuzz/fuzz.h"
 
-#include "daemon/conf.h"
-#include "daemon/settings.h"
-#include "daemon/settings_print.h"
+#include "daemon/config/conf.h"
+#include "daemon/config/settings.h"
+#include "daemon/config/settings_print.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,8 +6,8 @@
  */
 #include "config.h"
 
-#include "daemon/log.h"
-#include "daemon/priv.h"
+#include "daemon/common/log.h"
+#include "daemon/common/priv.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <errno.h>

@@ -826,7 +826,7 @@ kicked(unsigned ring)
 	    "a kick that stays");
 }
 
-/* One turn of the event loop, as daemon/worker.c has it. Returns whether
+/* One turn of the event loop, as daemon/worker/worker.c has it. Returns whether
  * something was done. */
 static bool
 turn(bool first)

@@ -37,7 +37,7 @@ tests_fuzz_fuzz_priv_LDADD = daemon/libshmemd.a
 tests_fuzz_fuzz_conf_CFLAGS = $(AM_CFLAGS) $(LIBCONFUSE_CFLAGS)
 tests_fuzz_fuzz_conf_SOURCES = tests/fuzz/fuzz_conf.c $(fuzz_common) \
 	$(settings_sources) \
-	daemon/settings_print.c daemon/settings_print.h
+	daemon/config/settings_print.c daemon/config/settings_print.h
 tests_fuzz_fuzz_conf_LDFLAGS = $(fuzz_ldflags) \
 	-Wl,--wrap=open,--wrap=stat,--wrap=access,--wrap=fopen \
 	-Wl,--wrap=getpwnam,--wrap=getpwuid,--wrap=getgrnam,--wrap=getgrgid

@@ -11,7 +11,7 @@
  */
 #include "config.h"
 
-#include "daemon/priv.h"
+#include "daemon/common/priv.h"
 #include "proto/fd.h"
 #include "sandbox/sandbox.h"
 
@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #ifdef SHMEMD_INSTRUMENTED
-/* As in daemon/worker_main.c. */
+/* As in daemon/worker/main.c. */
 const char *__asan_default_options(void);
 const char *
 __asan_default_options(void)

@@ -55,9 +55,9 @@ tests_unit_test_channel_LDADD = $(unit_ldadd)
 
 tests_unit_test_children_CFLAGS = $(unit_cflags)
 tests_unit_test_children_SOURCES = tests/unit/test_children.c \
-	daemon/children.c daemon/children.h \
-	daemon/reason.c daemon/reason.h \
-	daemon/size.c daemon/size.h
+	daemon/builder/children.c daemon/builder/children.h \
+	daemon/builder/reason.c daemon/builder/reason.h \
+	daemon/config/size.c daemon/config/size.h
 tests_unit_test_children_LDADD = daemon/libshmemd.a $(unit_ldadd)
 
 tests_unit_test_conf_CFLAGS = $(unit_cflags) $(LIBCONFUSE_CFLAGS)
@@ -80,13 +80,13 @@ tests_unit_test_inflight_LDADD = $(unit_ldadd)
 tests_unit_test_kmsg_CFLAGS = $(unit_cflags) $(LIBEVENT_CFLAGS) \
 	$(LIBSECCOMP_CFLAGS)
 tests_unit_test_kmsg_SOURCES = tests/unit/test_kmsg.c \
-	daemon/kmsg.c daemon/kmsg.h
+	daemon/supervisor/kmsg.c daemon/supervisor/kmsg.h
 tests_unit_test_kmsg_LDADD = daemon/libshmemd.a $(unit_ldadd) \
 	$(LIBEVENT_LIBS) $(LIBSECCOMP_LIBS)
 
 tests_unit_test_listener_CFLAGS = $(unit_cflags)
 tests_unit_test_listener_SOURCES = tests/unit/test_listener.c \
-	daemon/listener.c daemon/listener.h
+	daemon/builder/listener.c daemon/builder/listener.h
 tests_unit_test_listener_LDADD = $(unit_ldadd)
 
 tests_unit_test_map_CFLAGS = $(unit_cflags)
@@ -108,15 +108,15 @@ tests_unit_test_message_LDADD = $(unit_ldadd)
 tests_unit_test_options_CFLAGS = $(unit_cflags) $(LIBCONFUSE_CFLAGS)
 tests_unit_test_options_SOURCES = tests/unit/test_options.c \
 	$(settings_sources) \
-	daemon/options.c daemon/options.h \
-	daemon/settings_print.c daemon/settings_print.h
+	daemon/config/options.c daemon/config/options.h \
+	daemon/config/settings_print.c daemon/config/settings_print.h
 tests_unit_test_options_LDADD = daemon/libshmemd.a \
 	sandbox/libsandbox.a $(LIBSECCOMP_LIBS) $(LIBCAP_NG_LIBS) \
 	$(LIBCONFUSE_LIBS) $(unit_ldadd)
 
 tests_unit_test_pace_CFLAGS = $(unit_cflags)
 tests_unit_test_pace_SOURCES = tests/unit/test_pace.c \
-	daemon/pace.c daemon/pace.h
+	daemon/supervisor/pace.c daemon/supervisor/pace.h
 tests_unit_test_pace_LDADD = $(unit_ldadd)
 
 tests_unit_test_packed_CFLAGS = $(unit_cflags)
@@ -124,8 +124,7 @@ tests_unit_test_packed_LDADD = $(unit_ldadd)
 
 tests_unit_test_served_CFLAGS = $(unit_cflags) $(LIBEVENT_CFLAGS)
 tests_unit_test_served_SOURCES = tests/unit/test_served.c \
-	daemon/served.c daemon/served.h \
-	daemon/peerfd.c daemon/peerfd.h
+	daemon/supervisor/served.c daemon/supervisor/served.h
 tests_unit_test_served_LDADD = daemon/libshmemd.a $(unit_ldadd)
 
 tests_unit_test_parents_CFLAGS = $(unit_cflags)
@@ -134,7 +133,7 @@ tests_unit_test_parents_LDADD = sandbox/libsandbox.a $(unit_ldadd) \
 
 tests_unit_test_pmem_CFLAGS = $(unit_cflags)
 tests_unit_test_pmem_SOURCES = tests/unit/test_pmem.c \
-	daemon/pmem.c daemon/pmem.h
+	daemon/worker/pmem.c daemon/worker/pmem.h
 tests_unit_test_pmem_LDADD = $(unit_ldadd)
 
 tests_unit_test_priv_CFLAGS = $(unit_cflags)
@@ -143,8 +142,8 @@ tests_unit_test_priv_LDADD = daemon/libshmemd.a $(unit_ldadd)
 tests_unit_test_region_CFLAGS = $(unit_cflags) $(NETTLE_CFLAGS)
 tests_unit_test_region_SOURCES = tests/unit/test_region.c \
 	$(region_sources) \
-	daemon/region_source.c daemon/region_source.h \
-	daemon/size.c daemon/size.h
+	daemon/config/region_source.c daemon/config/region_source.h \
+	daemon/config/size.c daemon/config/size.h
 tests_unit_test_region_LDADD = daemon/libshmemd.a $(unit_ldadd) \
 	$(NETTLE_LIBS)
 

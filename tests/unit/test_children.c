@@ -8,7 +8,7 @@
 
 #include "tests/unit/fake_host.h"
 
-#include "daemon/children.h"
+#include "daemon/builder/children.h"
 #include "proto/fd.h"
 
 #include <errno.h>

@@ -7,8 +7,8 @@
 
 #include "tests/unit/fake_host.h"
 
-#include "daemon/conf.h"
-#include "daemon/settings.h"
+#include "daemon/config/conf.h"
+#include "daemon/config/settings.h"
 
 #include <stdio.h>
 #include <stdlib.h>

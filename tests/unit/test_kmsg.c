@@ -7,7 +7,7 @@
 
 #include "tests/unit/fake_host.h"
 
-#include "daemon/kmsg.h"
+#include "daemon/supervisor/kmsg.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -7,7 +7,7 @@
 
 #include "tests/unit/fake_host.h"
 
-#include "daemon/listener.h"
+#include "daemon/builder/listener.h"
 #include "proto/fd.h"
 
 #include <errno.h>

@@ -7,7 +7,7 @@
 
 #include "tests/unit/fake_host.h"
 
-#include "daemon/memory.h"
+#include "daemon/common/memory.h"
 #include "proto/fd.h"
 
 #include <errno.h>

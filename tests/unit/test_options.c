@@ -8,8 +8,8 @@
 
 #include "tests/unit/fake_host.h"
 
-#include "daemon/log.h"
-#include "daemon/options.h"
+#include "daemon/common/log.h"
+#include "daemon/config/options.h"
 
 #include "proto/fd.h"
 

@@ -7,7 +7,7 @@
 
 #include "tests/unit/fake_host.h"
 
-#include "daemon/pace.h"
+#include "daemon/supervisor/pace.h"
 
 static struct pace pace;
 static uint64_t now;

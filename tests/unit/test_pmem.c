@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * The virtio-pmem device, daemon/pmem.h: what it answers to which request.
- * Section numbers are of VIRTIO 1.3.
+ * The virtio-pmem device, daemon/worker/pmem.h: what it answers to which
+ * request. Section numbers are of VIRTIO 1.3.
  */
 #include "config.h"
 
 #include "tests/unit/fake_host.h"
 
-#include "daemon/pmem.h"
+#include "daemon/worker/pmem.h"
 
 #include <endian.h>
 #include <errno.h>

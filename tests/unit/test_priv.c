@@ -8,7 +8,7 @@
 
 #include "tests/unit/fake_host.h"
 
-#include "daemon/priv.h"
+#include "daemon/common/priv.h"
 #include "proto/fd.h"
 
 #include <errno.h>

@@ -10,8 +10,8 @@
 
 #include "tests/unit/fake_host.h"
 
-#include "daemon/region.h"
-#include "daemon/region_fill.h"
+#include "daemon/builder/region.h"
+#include "daemon/builder/region_fill.h"
 #include "proto/fd.h"
 
 #include <errno.h>

@@ -5,7 +5,7 @@
 
 #include "tests/unit/fake_host.h"
 
-#include "daemon/served.h"
+#include "daemon/supervisor/served.h"
 
 #include <errno.h>
 #include <fcntl.h>
