@@ -7,6 +7,7 @@ daemon_libshmemd_a_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS)
 daemon_libshmemd_a_SOURCES = \
 	daemon/common/activation.c daemon/common/activation.h \
 	daemon/common/device_kind.c daemon/common/device_kind.h \
+	daemon/common/limits.h \
 	daemon/common/log.c daemon/common/log.h \
 	daemon/common/loop.c daemon/common/loop.h \
 	daemon/common/memory.c daemon/common/memory.h \

@@ -6,12 +6,11 @@
 
 #include "daemon/builder/listener.h"
 #include "daemon/builder/region.h"
+#include "daemon/common/limits.h"
 #include "daemon/common/log.h"
 #include "daemon/config/conf.h"
 #include "daemon/config/region_source.h"
 #include "daemon/flusher/flusher.h"
-#include "daemon/supervisor/control.h"
-#include "daemon/supervisor/gate.h"
 #include "proto/fd.h"
 #include "sandbox/sandbox.h"
 

@@ -243,6 +243,15 @@ struct priv_client {
 	uint32_t max_flushes; /* a second; 0: no limit */
 };
 
+/* What a worker and a flusher say to each other over the pair that CLIENT was
+ * about, by write and read: the worker asks, with a number, at most once at a
+ * time, and gets the number back. No priv_msg: the flusher reads eight bytes of
+ * a worker and believes none. */
+struct priv_flush {
+	uint32_t number;
+	int32_t rc; /* of the answer: 0 or a negative errno */
+};
+
 struct priv_msg {
 	uint32_t version;
 	uint32_t type;

@@ -4,8 +4,8 @@
 
 #include "daemon/config/settings.h"
 
-#include "daemon/builder/region.h"
 #include "daemon/config/keys.h"
+#include "daemon/config/region_source.h"
 #include "daemon/config/size.h"
 #include "proto/checked.h"
 

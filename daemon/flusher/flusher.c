@@ -4,11 +4,11 @@
 
 #include "daemon/flusher/flusher.h"
 
+#include "daemon/common/limits.h"
 #include "daemon/common/log.h"
 #include "daemon/common/loop.h"
 #include "daemon/common/peerfd.h"
 #include "daemon/common/priv.h"
-#include "daemon/worker/worker.h"
 #include "proto/fd.h"
 #include "sandbox/sandbox.h"
 
@@ -119,7 +119,7 @@ fail(struct flusher *f, int rc)
 static void
 answer(struct flusher *f, struct client *c, uint64_t now)
 {
-	struct flusher_message message = {
+	struct priv_flush message = {
 		.number = c->number,
 		.rc = f->failed,
 	};
@@ -161,7 +161,7 @@ client_ready(evutil_socket_t fd, short what, void *arg)
 {
 	struct flusher *f = &the_flusher;
 	struct client *c = arg;
-	struct flusher_message message;
+	struct priv_flush message;
 	ssize_t n;
 
 	(void)what;

@@ -17,15 +17,7 @@
 #define FLUSHER_H
 
 #include <stdbool.h>
-#include <stdint.h>
 #include <sys/types.h>
-
-/* A client's message and the answer: it asks, with a number, at most once at a
- * time, and gets the number back. Over SOCK_SEQPACKET, by write and read. */
-struct flusher_message {
-	uint32_t number;
-	int32_t rc; /* of the answer: 0 or a negative errno */
-};
 
 /* Who a flusher becomes, if root starts it. */
 struct flusher_ids {

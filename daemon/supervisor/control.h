@@ -17,6 +17,8 @@
 #ifndef CONTROL_H
 #define CONTROL_H
 
+#include "daemon/common/limits.h"
+
 #include <event2/event_struct.h>
 #include <jansson.h>
 #include <stdbool.h>
@@ -24,7 +26,6 @@
 #include <sys/types.h>
 
 #define CONTROL_LINE_MAX 4096U
-#define CONTROL_CLIENTS_MAX 32U
 
 struct control_client {
 	int fd; /* owned; -1: an unused entry */

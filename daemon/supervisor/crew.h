@@ -11,13 +11,13 @@
 #ifndef CREW_H
 #define CREW_H
 
+#include "daemon/common/limits.h"
 #include "daemon/common/priv.h"
 #include "daemon/config/settings.h"
 #include "daemon/spawner/spawn.h"
 #include "daemon/supervisor/kmsg.h"
 #include "daemon/supervisor/pace.h"
 #include "daemon/supervisor/served.h"
-#include "daemon/worker/worker.h"
 
 #include <event2/event_struct.h>
 #include <stdbool.h>

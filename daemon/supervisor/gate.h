@@ -6,18 +6,15 @@
  * Who waits is a socket that is held, and delays nobody but itself: a timer
  * lets each through when its time has come, in the order of arrival. One
  * whose peer hangs up meanwhile is gone and has cost no worker. As few as
- * the limits below may wait; more are hung up on.
+ * common/limits.h says may wait; more are hung up on.
  */
 #ifndef GATE_H
 #define GATE_H
 
+#include "daemon/common/limits.h"
 #include "daemon/supervisor/pace.h"
 
 #include <event2/event_struct.h>
-
-#define GATE_WAITING_MAX 64U	/* in all, */
-#define GATE_WAITING_USER 16U	/* of one user, */
-#define GATE_WAITING_PROCESS 8U /* of one process, if it is known */
 
 /* Called for each front-end whose time has come, with what gate_admit() was
  * told of it. fd stays the gate's, which closes it afterwards. */

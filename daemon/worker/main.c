@@ -2,6 +2,7 @@
 /* vhost-shmemd-worker: started by vhost-shmemd, of no use by itself. */
 #include "config.h"
 
+#include "daemon/common/limits.h"
 #include "daemon/common/priv.h"
 #include "daemon/worker/worker.h"
 

@@ -18,12 +18,12 @@
 #include "daemon/worker/worker.h"
 
 #include "daemon/common/device_kind.h"
+#include "daemon/common/limits.h"
 #include "daemon/common/log.h"
 #include "daemon/common/loop.h"
 #include "daemon/common/memory.h"
 #include "daemon/common/priv.h"
 #include "daemon/common/profile.h"
-#include "daemon/flusher/flusher.h"
 #include "daemon/worker/pmem.h"
 #include "daemon/worker/raw.h"
 #include "proto/fd.h"
@@ -328,7 +328,7 @@ static void
 worker_sync(void *ctx)
 {
 	struct worker *w = ctx;
-	struct flusher_message message = { .number = ++w->syncs };
+	struct priv_flush message = { .number = ++w->syncs };
 
 	if (w->flusher < 0 ||
 	    write(w->flusher, &message, sizeof(message)) != sizeof(message))
@@ -339,7 +339,7 @@ static void
 flushed_ready(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
-	struct flusher_message message;
+	struct priv_flush message;
 	ssize_t n = read(fd, &message, sizeof(message));
 
 	(void)what;
