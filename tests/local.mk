@@ -52,8 +52,8 @@ BATS_TESTS = \
 	tests/strace.bats
 # The filters of instrumented builds pass more, those of the hosts that are played
 # and of units do not, crashes are caught, and processes are larger and cannot be traced: there
-# these say nothing.
-PLAIN_TESTS = tests/flush.bats tests/hosts.bats tests/limits.bats \
+# these say nothing; or nothing new.
+PLAIN_TESTS = tests/flush.bats tests/hosts.bats tests/house.bats tests/limits.bats \
 	tests/scale.bats tests/seccomp.bats tests/systemd.bats
 if !INSTRUMENTED
 BATS_TESTS += $(PLAIN_TESTS)
@@ -98,7 +98,7 @@ check_PROGRAMS += tests/helpers/bad-worker
 tests_helpers_bad_worker_LDADD = daemon/libshmemd.a sandbox/libsandbox.a \
 	$(LIBSECCOMP_LIBS) $(LIBCAP_NG_LIBS)
 
-EXTRA_DIST += $(BATS_TESTS) tests/hostile tests/vuctl tests/helpers/common.bash \
+EXTRA_DIST += $(BATS_TESTS) tests/hostile tests/vuctl tests/helpers/common.bash tests/includes \
 	tests/helpers/contain tests/helpers/control-server \
 	tests/helpers/crowd tests/helpers/fail-sync \
 	tests/helpers/lingerers tests/helpers/manager.py tests/helpers/odd-backend \
