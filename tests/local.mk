@@ -58,7 +58,7 @@ PLAIN_TESTS = tests/flush.bats tests/hosts.bats tests/house.bats tests/limits.ba
 if !INSTRUMENTED
 BATS_TESTS += $(PLAIN_TESTS)
 endif
-EXTRA_DIST += $(PLAIN_TESTS)
+EXTRA_DIST += $(PLAIN_TESTS) tests/attack/attack tests/attack/queues.py
 include tests/canary/local.mk
 # In two halves, which take as long as each other.
 GUEST_TESTS_1 = tests/guest/harness.bats tests/guest/guest.bats \
