@@ -13,7 +13,8 @@ daemon_libshmemd_a_SOURCES = \
 	daemon/common/memory.c daemon/common/memory.h \
 	daemon/common/peerfd.c daemon/common/peerfd.h \
 	daemon/common/priv.c daemon/common/priv.h \
-	daemon/common/profile.c daemon/common/profile.h
+	daemon/common/profile.c daemon/common/profile.h \
+	daemon/common/rights.c daemon/common/rights.h
 
 # Tests link these, too: settings, as the operator writes them, and regions.
 settings_sources = \
@@ -51,6 +52,7 @@ vhost_shmemd_SOURCES = \
 	daemon/supervisor/admission.c daemon/supervisor/admission.h \
 	daemon/supervisor/control.c daemon/supervisor/control.h \
 	daemon/supervisor/crew.c daemon/supervisor/crew.h \
+	daemon/supervisor/discard.c daemon/supervisor/discard.h \
 	daemon/supervisor/gate.c daemon/supervisor/gate.h \
 	daemon/supervisor/kmsg.c daemon/supervisor/kmsg.h \
 	daemon/supervisor/manager.c daemon/supervisor/manager.h \

@@ -67,6 +67,11 @@
 	RULE(ON_ALL, name, error, #error, caller, reason, __VA_ARGS__)
 #endif
 
+/* Linux 6.16; the same on all of these CPUs. */
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
 /* What fcntl() makes of O_NONBLOCK: musl sets one flag more. */
 #ifdef __GLIBC__
 #define NONBLOCK O_NONBLOCK

@@ -53,7 +53,7 @@ BATS_TESTS = \
 # The filters of instrumented builds pass more, those of the hosts that are played
 # and of units do not, crashes are caught, and processes are larger and cannot be traced: there
 # these say nothing; or nothing new.
-PLAIN_TESTS = tests/flush.bats tests/hosts.bats tests/house.bats tests/limits.bats \
+PLAIN_TESTS = tests/attack/queues.bats tests/flush.bats tests/hosts.bats tests/house.bats tests/limits.bats \
 	tests/scale.bats tests/seccomp.bats tests/systemd.bats
 if !INSTRUMENTED
 BATS_TESTS += $(PLAIN_TESTS)

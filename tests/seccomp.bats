@@ -54,6 +54,9 @@ If this is what was meant: make update-seccomp, and read what git diff shows."
     local list
     for list in "$lists"/*/{worker,flusher,supervisor}.pfc; do
         run -0 calls "$list"
+        # The supervisor's is for one option of sockets that it has.
+        [[ $list != */supervisor.pfc ]] || output=$(grep -vx setsockopt <<<"$output")
+        mapfile -t lines <<<"$output"
         refute_line --regexp '^(open|creat|exec|fork|vfork|clone|socket$|connect|bind|ptrace|process_|pidfd|io_uring|ioctl|memfd|mount|set([^i]|i[^t])|bpf|userfaultfd|perf|key|mprotect|prctl|prlimit)'
     done
 }

@@ -4,6 +4,7 @@
 
 #include "daemon/builder/listener.h"
 
+#include "daemon/common/rights.h"
 #include "proto/fd.h"
 
 #include <errno.h>
@@ -104,6 +105,7 @@ listener_open_path(
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
+	rights_block(fd);
 	/* By umask: a mode that is changed afterwards may be another file's. */
 	mask = umask(0777 & ~mode);
 	rc = bind(fd, (const struct sockaddr *)&address, sizeof(address));
@@ -163,6 +165,10 @@ listener_open_fd(struct listener *l, int fd)
 	if (flags < 0 ||
 	    (listening && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))
 		return -errno;
+	/* Who waits already may have sent some. A connection that was given is
+	 * of whoever has started us. */
+	if (listening)
+		rights_block(fd);
 	l->connected = listening == 0;
 	l->fd = fd;
 	return 0;

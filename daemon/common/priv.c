@@ -17,6 +17,7 @@ static const enum priv_way ways[PRIV_TYPE_END] = {
 	[PRIV_REGIONS] = PRIV_TO_WORKER,
 	[PRIV_SYNC] = PRIV_TO_WORKER,
 	[PRIV_CONNECT] = PRIV_TO_WORKER,
+	[PRIV_BEGIN] = PRIV_TO_WORKER,
 	[PRIV_ASK] = PRIV_TO_WORKER,
 	[PRIV_READY] = PRIV_TO_SUPERVISOR,
 	[PRIV_LOG] = PRIV_TO_SUPERVISOR,
@@ -64,6 +65,7 @@ fds_of(enum priv_type type, const struct priv_msg *msg)
 		return 1;
 	case PRIV_SETUP:
 	case PRIV_DEVICE:
+	case PRIV_BEGIN:
 	case PRIV_ASK:
 	case PRIV_READY:
 	case PRIV_LOG:

@@ -8,7 +8,8 @@
  *
  *   supervisor -> worker   SETUP; DEVICE, REGIONS (an fd each) until there are
  *                          device.nregions, SYNC (one fd) if flushes have to
- *                          reach a disk, CONNECT (one fd); ASK at any time
+ *                          reach a disk, CONNECT (one fd), BEGIN; ASK at any
+ *                          time
  *   worker -> supervisor   READY once it is confined, LOG at any time, STATUS
  *                          after ASK
  *   supervisor -> spawner  SPAWN (one fd, the new worker's channel)
@@ -37,6 +38,7 @@ enum priv_type {
 	PRIV_REGIONS,
 	PRIV_SYNC,
 	PRIV_CONNECT,
+	PRIV_BEGIN,
 	PRIV_ASK,
 	PRIV_READY,
 	PRIV_LOG,
@@ -78,7 +80,7 @@ enum priv_way {
 
 /* Changes with each change of a struct below: programs of two builds do not
  * talk to each other. */
-#define PRIV_VERSION 6U
+#define PRIV_VERSION 7U
 
 #define PRIV_NAME_MAX 64U /* with NUL */
 #define PRIV_KEPT_NAME_MAX 96U
@@ -136,6 +138,13 @@ struct priv_ready {
 	uint32_t rules;	  /* seccomp rules that are loaded */
 	uint32_t missing; /* of sandbox/layers.h: a bit for each */
 };
+
+/*
+ * CONNECT has the front-end's connection, and BEGIN says that the worker is
+ * the only one who has it: a worker touches it only then. What is queued on it
+ * meanwhile, the supervisor's close would otherwise have to wait for, if the
+ * worker were quick to end.
+ */
 
 /* How a worker's connection is; believed by nobody, shown to the operator. */
 struct priv_status {

@@ -7,6 +7,7 @@
 #include "daemon/common/log.h"
 #include "daemon/common/loop.h"
 #include "daemon/common/peerfd.h"
+#include "daemon/supervisor/discard.h"
 #include "proto/fd.h"
 #include "proto/scm.h"
 
@@ -26,7 +27,7 @@ leave(struct control_client *c)
 		return;
 	(void)event_del(&c->readable);
 	(void)event_del(&c->writable);
-	peerfd_closep(&c->fd);
+	discard(&c->fd);
 	free(c->out);
 	c->out = NULL;
 	c->waiting = false;
@@ -231,7 +232,7 @@ door_ready(evutil_socket_t listening, short what, void *arg)
 {
 	struct control *control = arg;
 	struct control_client *c = control->clients;
-	AUTO_PEERFD int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+	AUTO_DISCARD int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
 
 	(void)what;
 	if (fd < 0 && errno != EAGAIN && errno != EINTR &&

@@ -7,6 +7,8 @@
 #include "daemon/common/log.h"
 #include "daemon/common/loop.h"
 #include "daemon/common/peerfd.h"
+#include "daemon/common/rights.h"
+#include "daemon/supervisor/discard.h"
 #include "proto/fd.h"
 #include "sandbox/layers.h"
 
@@ -134,7 +136,7 @@ hang_up(struct worker_entry *w)
 		return;
 	(void)event_del(&w->event);
 	/* What it has sent and we have not read goes, too. */
-	peerfd_closep(&w->chan);
+	discard(&w->chan);
 }
 
 void
@@ -290,6 +292,7 @@ flush_channel(const struct device *device, int *chan)
 		0, pair) < 0)
 		return -errno;
 	msg.u.client.max_flushes = device->info.max_flushes;
+	rights_block(pair[1]);
 	rc = priv_send(shm->region->flusher, PRIV_CLIENT, &msg, &pair[1], 1);
 	fd_closep(&pair[1]);
 	if (rc < 0 && rc != -EPIPE && rc != -ECONNRESET) {
@@ -380,6 +383,7 @@ start(struct crew *crew, bool copies)
 	w->state = WORKER_STARTING;
 	(void)event_assign(&w->event, crew->base, w->chan, EV_READ | EV_PERSIST,
 	    worker_ready, crew);
+	rights_block(w->chan);
 	rc = send_setup(crew, w, copies);
 	if (rc == 0 && event_add(&w->event, NULL) < 0)
 		rc = -ENOMEM;
@@ -411,11 +415,25 @@ one_for(struct crew *crew, const struct device *device)
 	return w != NULL ? w : start(crew, false);
 }
 
-struct worker_entry *
-crew_hand_over(struct crew *crew, struct device *device, int fd,
-    const struct front_end *front_end)
+/* The connection becomes the worker's alone, before that hears its front-end or
+ * can end by it: see PRIV_BEGIN. */
+static int
+connect_to(const struct worker_entry *w, int *fd)
 {
 	struct priv_msg msg = { 0 };
+	int rc = priv_send(w->chan, PRIV_CONNECT, &msg, fd, 1);
+
+	if (rc < 0)
+		return rc;
+	rights_pass(*fd);
+	fd_closep(fd);
+	return priv_send(w->chan, PRIV_BEGIN, &msg, NULL, 0);
+}
+
+struct worker_entry *
+crew_hand_over(struct crew *crew, struct device *device, int *fd,
+    const struct front_end *front_end)
+{
 	AUTO_FD int flush = -1;
 	struct worker_entry *w;
 	int rc = flush_channel(device, &flush);
@@ -433,7 +451,7 @@ crew_hand_over(struct crew *crew, struct device *device, int fd,
 	}
 	rc = send_device(w, device, flush);
 	if (rc == 0)
-		rc = priv_send(w->chan, PRIV_CONNECT, &msg, &fd, 1);
+		rc = connect_to(w, fd);
 	if (rc < 0) {
 		log_error("%s: connection not handed over: %s", who(w),
 		    strerror(-rc));

@@ -70,12 +70,12 @@ struct crew {
 struct worker_entry *crew_start_spare(struct crew *crew);
 
 /*
- * Hand a front-end's connection, which stays the caller's, to a worker, which
+ * Hand a front-end's connection, which is taken from *fd, to a worker, which
  * holds the device from then on. Returns NULL if it cannot be served, which is
- * logged.
+ * logged; the connection might be taken nevertheless.
  */
 struct worker_entry *crew_hand_over(struct crew *crew, struct device *device,
-    int fd, const struct front_end *front_end);
+    int *fd, const struct front_end *front_end);
 
 /* What is known of the end of a worker. */
 struct crew_end {

@@ -6,7 +6,7 @@
 
 #include "daemon/common/log.h"
 #include "daemon/common/loop.h"
-#include "daemon/common/peerfd.h"
+#include "daemon/supervisor/discard.h"
 #include "proto/fd.h"
 
 #include <event2/event.h>
@@ -22,7 +22,7 @@ leave(struct gate_waiter *w)
 	if (w->fd < 0)
 		return;
 	(void)event_del(&w->hung_up);
-	peerfd_closep(&w->fd);
+	discard(&w->fd);
 }
 
 static void
@@ -54,7 +54,7 @@ next(struct gate *g, uint64_t place)
 }
 
 static void
-let_through(struct gate *g, int fd, const struct front_end *who,
+let_through(struct gate *g, int *fd, const struct front_end *who,
     uint32_t device, uint64_t now)
 {
 	pace_served(&g->pace, who, now);
@@ -86,8 +86,9 @@ let_waiters_through(struct gate *g, uint64_t now)
 
 		place = w->place;
 		if (wait == 0) {
-			let_through(g, w->fd, &w->who, w->device, now);
-			leave(w);
+			(void)event_del(&w->hung_up);
+			let_through(g, &w->fd, &w->who, w->device, now);
+			discard(&w->fd);
 		} else if (wait < soonest) {
 			soonest = wait;
 		}
@@ -223,7 +224,7 @@ gate_who(int fd, struct front_end *who)
 void
 gate_admit(struct gate *g, int fd, const struct front_end *who, uint32_t device)
 {
-	AUTO_PEERFD int owned = fd;
+	AUTO_DISCARD int owned = fd;
 	enum pace_reason reason;
 	struct gate_waiter *w;
 	uint64_t wait, now = loop_now();
@@ -235,7 +236,7 @@ gate_admit(struct gate *g, int fd, const struct front_end *who, uint32_t device)
 	let_waiters_through(g, now);
 	wait = wait_of(g, who, device, now, &reason);
 	if (wait == 0) {
-		let_through(g, owned, who, device, now);
+		let_through(g, &owned, who, device, now);
 		return;
 	}
 	w = free_entry(g, who);

@@ -17,9 +17,9 @@
 #include <event2/event_struct.h>
 
 /* Called for each front-end whose time has come, with what gate_admit() was
- * told of it. fd stays the gate's, which closes it afterwards. */
+ * told of it. What is left in *fd the gate closes afterwards. */
 typedef void gate_serve(
-    void *ctx, int fd, const struct front_end *who, uint32_t device);
+    void *ctx, int *fd, const struct front_end *who, uint32_t device);
 /* Whether this device can be served now. If not, its front-ends wait. */
 typedef bool gate_ready(void *ctx, uint32_t device);
 

@@ -6,7 +6,7 @@
 
 #include "daemon/common/device_kind.h"
 #include "daemon/common/memory.h"
-#include "daemon/common/peerfd.h"
+#include "daemon/supervisor/discard.h"
 #include "proto/fd.h"
 
 #include <errno.h>
@@ -85,7 +85,7 @@ served_close_door(struct served *served, struct device *device)
 		return;
 	served->ops->closing(served->ctx, device);
 	/* With those who have not been accepted. */
-	peerfd_closep(&device->door);
+	discard(&device->door);
 }
 
 static void

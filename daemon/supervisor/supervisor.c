@@ -20,6 +20,7 @@
 #include "daemon/spawner/spawn.h"
 #include "daemon/supervisor/admission.h"
 #include "daemon/supervisor/crew.h"
+#include "daemon/supervisor/discard.h"
 #include "daemon/supervisor/gate.h"
 #include "daemon/supervisor/manager.h"
 #include "daemon/supervisor/orders.h"
@@ -204,7 +205,7 @@ refuse(struct supervisor *sv, struct device *d, const struct front_end *who,
 
 /* A front-end has come through the gate. */
 static void
-serve(void *ctx, int fd, const struct front_end *who, uint32_t device)
+serve(void *ctx, int *fd, const struct front_end *who, uint32_t device)
 {
 	struct supervisor *sv = ctx;
 	struct device *d = served_device(&sv->served, device);
@@ -215,7 +216,7 @@ serve(void *ctx, int fd, const struct front_end *who, uint32_t device)
 	if (d == NULL)
 		return;
 	/* It may have waited, and the rules are others meanwhile. */
-	why = admission_of(d, fd, who, sv->owner);
+	why = admission_of(d, *fd, who, sv->owner);
 	if (why == NULL)
 		why = admission_room(&sv->crew, d);
 	if (why != NULL) {
@@ -252,7 +253,7 @@ can_serve(void *ctx, uint32_t device)
 static void
 let_in(struct supervisor *sv, struct device *d, int fd)
 {
-	AUTO_PEERFD int owned = fd;
+	AUTO_DISCARD int owned = fd;
 	struct front_end who;
 	const char *why;
 
@@ -269,7 +270,7 @@ door_ready(evutil_socket_t listening, short what, void *arg)
 {
 	struct supervisor *sv = arg;
 	struct device *d = sv->served.devices;
-	AUTO_PEERFD int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+	AUTO_DISCARD int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
 
 	(void)what;
 	if (fd < 0) {

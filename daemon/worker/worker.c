@@ -4,7 +4,7 @@
  *
  *   take SETUP -> make the event loop -> sandbox_enter() -> READY -> DEVICE and
  *   REGIONS say what it will be -> CONNECT brings the front-end's socket ->
- *   serve -> exit
+ *   BEGIN: serve -> exit
  *
  * Until DEVICE it is good for any device, so that one spare is enough. Where
  * regions have to be copied, which a confined worker cannot, DEVICE comes
@@ -66,6 +66,7 @@ struct worker {
 	struct event half;    /* due when a message took too long to arrive */
 	unsigned long long half_of; /* the message it is about */
 	struct timeval half_after;
+	int front_end;	 /* owned, from CONNECT until BEGIN; else -1 */
 	int flusher;	 /* owned; -1: FLUSH has nothing to do */
 	uint32_t syncs;	 /* asked of it */
 	bool sync_fails; /* it has gone: to be told as soon as that can be */
@@ -576,10 +577,16 @@ obey(struct worker *w, const struct priv_msg *msg, int *fds)
 		w->device.sync = true;
 		return true;
 	case PRIV_CONNECT:
-		if (w->connected || !w->has_device || w->regions_due != 0 ||
+		if (w->front_end >= 0 || w->connected || !w->has_device ||
+		    w->regions_due != 0 ||
 		    w->device.sync != (w->setup.sync != 0))
 			return false;
-		connect_front_end(w, fds[0]);
+		w->front_end = fds[0];
+		return true;
+	case PRIV_BEGIN:
+		if (w->front_end < 0)
+			return false;
+		connect_front_end(w, fd_steal(&w->front_end));
 		return true;
 	case PRIV_ASK:
 		tell_status(w);
@@ -719,6 +726,7 @@ clean_up(struct worker *w)
 	if (w->connected && w->flusher >= 0)
 		(void)event_del(&w->flushed);
 	fd_closep(&w->flusher);
+	fd_closep(&w->front_end);
 	report_lost(w);
 	for (unsigned i = 0; i < VUS_SHMEM_MAX; i++)
 		if (w->device.shm[i].size != 0)
@@ -751,6 +759,7 @@ worker_run(void)
 		.sync = worker_sync,
 		.now = worker_now,
 	};
+	w->front_end = -1;
 	w->flusher = -1;
 	if (sandbox_close_fds(PRIV_WORKER_FD + 1) < 0 ||
 	    signal(SIGPIPE, SIG_IGN) == SIG_ERR)

@@ -87,7 +87,7 @@ tests_unit_test_kmsg_LDADD = daemon/libshmemd.a $(unit_ldadd) \
 tests_unit_test_listener_CFLAGS = $(unit_cflags)
 tests_unit_test_listener_SOURCES = tests/unit/test_listener.c \
 	daemon/builder/listener.c daemon/builder/listener.h
-tests_unit_test_listener_LDADD = $(unit_ldadd)
+tests_unit_test_listener_LDADD = daemon/libshmemd.a $(unit_ldadd)
 
 tests_unit_test_map_CFLAGS = $(unit_cflags)
 tests_unit_test_map_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=sendmsg
@@ -124,6 +124,7 @@ tests_unit_test_packed_LDADD = $(unit_ldadd)
 
 tests_unit_test_served_CFLAGS = $(unit_cflags) $(LIBEVENT_CFLAGS)
 tests_unit_test_served_SOURCES = tests/unit/test_served.c \
+	daemon/supervisor/discard.c daemon/supervisor/discard.h \
 	daemon/supervisor/served.c daemon/supervisor/served.h
 tests_unit_test_served_LDADD = daemon/libshmemd.a $(unit_ldadd)
 
