@@ -48,6 +48,7 @@ BATS_TESTS = \
 	tests/raw.bats \
 	tests/reload.bats \
 	tests/ring.bats \
+	tests/run-all.bats \
 	tests/serve.bats \
 	tests/strace.bats
 # The filters of instrumented builds pass more, those of the hosts that are played
