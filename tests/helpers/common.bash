@@ -256,17 +256,11 @@ worker_of() {
 }
 
 # The daemon's workers: those that serve, and one that is kept ready. (Its other
-# children are the spawner and the builder.)
+# children are the spawner and the builder.) Not by a loop over /proc: bats has a
+# trap for each command of a test, which made this most of what a test took.
 worker_pids() {
-    local stat rest pid ppid
-    for stat in /proc/[0-9]*/stat; do
-        { read -r rest <"$stat"; } 2>/dev/null || continue
-        pid=${rest%% *}
-        read -r _ ppid _ <<<"${rest##*) }"
-        if [[ $ppid = "$daemon_pid" && $rest != *'(shmemd-'* ]]; then
-            echo "$pid"
-        fi
-    done | sort -n
+    [[ -n $daemon_pid ]] || return 0
+    { pgrep -l -P "$daemon_pid" || true; } | sed -n '/ shmemd-/!s/ .*//p' | sort -n
 }
 
 has_workers() {
