@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
-# What tests/run-all counts in the logs of its steps.
+# What tests/run-all counts in the logs of its steps, and what --quick runs.
 
 # What helpers/common.bash sets or reads:
 # shellcheck disable=SC2154,SC2034
@@ -99,4 +99,29 @@ END
     counts 0 0 0 <<END
 make: *** No rule to make target 'check'.  Stop.
 END
+}
+
+@test "a change of any source has bats files that --quick runs for it" {
+    local file name names files
+    # shellcheck source=tests/run-all
+    source "$top_srcdir/tests/run-all"
+    files=$(find proto sandbox daemon tools man -name '*.[ch1578]')
+    while read -r file; do
+        names=$(touched <<<"$file")
+        [[ -n $names ]] || fail "nothing is run for $file"
+        for name in $names; do
+            [[ -e tests/$name.bats ]] || fail "tests/$name.bats, for $file, does not exist"
+        done
+    done <<<"$files"
+}
+
+@test "each step has a budget" {
+    run -0 "$top_srcdir/tests/run-all" --list
+    local step list=$output
+    # shellcheck source=tests/run-all
+    source "$top_srcdir/tests/run-all"
+    for step in $list "${quick_steps[@]}"; do
+        ((budget[$step] > 0)) || fail "$step has none"
+        [[ $(type -t "step_$step") = function ]] || fail "there is no such step: $step"
+    done
 }
