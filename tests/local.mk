@@ -26,41 +26,44 @@ AM_TESTS_ENVIRONMENT = \
 	top_builddir='$(abs_top_builddir)'; export top_builddir; \
 	MALLOC_PERTURB_=85; export MALLOC_PERTURB_;
 
+# The longest first, or the last of them runs alone at the end.
 BATS_TESTS = \
+	tests/hostile.bats \
+	tests/ring.bats \
+	tests/protocol.bats \
+	tests/lifecycle.bats \
+	tests/map.bats \
+	tests/confinement.bats \
+	tests/serve.bats \
+	tests/reload.bats \
+	tests/ctl.bats \
+	tests/control.bats
+include tests/canary/local.mk
+BATS_TESTS += \
 	tests/activation.bats \
 	tests/client.bats \
 	tests/completion.bats \
 	tests/conf.bats \
-	tests/confinement.bats \
-	tests/control.bats \
-	tests/ctl.bats \
 	tests/dialects.bats \
 	tests/flusher.bats \
-	tests/hostile.bats \
 	tests/inband.bats \
-	tests/lifecycle.bats \
 	tests/manual.bats \
-	tests/map.bats \
 	tests/memory.bats \
 	tests/options.bats \
 	tests/patience.bats \
-	tests/protocol.bats \
 	tests/raw.bats \
-	tests/reload.bats \
-	tests/ring.bats \
 	tests/run-all.bats \
-	tests/serve.bats \
 	tests/strace.bats
 # The filters of instrumented builds pass more, those of the hosts that are played
 # and of units do not, crashes are caught, and processes are larger and cannot be traced: there
 # these say nothing; or nothing new.
-PLAIN_TESTS = tests/attack/queues.bats tests/flush.bats tests/hosts.bats tests/house.bats tests/limits.bats \
-	tests/scale.bats tests/seccomp.bats tests/systemd.bats
+PLAIN_TESTS = tests/systemd.bats tests/hosts.bats tests/attack/queues.bats \
+	tests/limits.bats tests/flush.bats tests/scale.bats \
+	tests/house.bats tests/seccomp.bats
 if !INSTRUMENTED
 BATS_TESTS += $(PLAIN_TESTS)
 endif
 EXTRA_DIST += $(PLAIN_TESTS) tests/attack/attack tests/attack/queues.py
-include tests/canary/local.mk
 # In two halves, which take as long as each other.
 GUEST_TESTS_1 = tests/guest/harness.bats tests/guest/guest.bats \
 	tests/guest/rings.bats tests/guest/uml.bats
