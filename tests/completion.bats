@@ -81,11 +81,21 @@ options() {
     done
 }
 
-# A daemon with regions, a device and connections.
+# A daemon with regions, a device and connections. The completions give it a second
+# for its answer, as suits somebody who has pressed a key; on a busy machine a test
+# gives it more. So the programs that they call are those of $bin.
 play_daemon() {
     mkdir "$BATS_TEST_TMPDIR/replies"
     tr -d '\n' <"$top_srcdir/tests/helpers/status.json" >"$BATS_TEST_TMPDIR/replies/status"
     echo >>"$BATS_TEST_TMPDIR/replies/status"
+    bin=$BATS_TEST_TMPDIR/bin
+    mkdir "$bin"
+    cat >"$bin/vhost-shmemctl" <<-EOF
+	#!/usr/bin/env bash
+	exec "$ctl" "\${@/#--timeout=1/--timeout=$VUCTL_TIMEOUT}"
+	EOF
+    chmod +x "$bin/vhost-shmemctl"
+    ctl=$bin/vhost-shmemctl
     "$top_srcdir/tests/helpers/control-server" "$BATS_TEST_TMPDIR/control" "$BATS_TEST_TMPDIR/replies" >&2 3>&- &
     server_pid=$!
     wait_until grep -q " 00010000 .* $BATS_TEST_TMPDIR/control\$" /proc/net/unix
@@ -112,16 +122,49 @@ play_daemon() {
         "$(options "$SHMEMD")"
 }
 
+# in_both LINE FUNCTION WORD...: zsh will be asked for LINE, and has to offer the
+# words that bash does.
+in_both() {
+    asked+=("$1")
+    wanted+=("$(offers "${@:2}" | sort -u)")
+}
+
 @test "zsh: it offers what bash does" {
+    local asked=() wanted=() command option i buffer words
+    local completed=(connections 'top --once' 'scratch' --front-end=crosvm)
     require_tool zsh
     play_daemon
-    run -0 zsh -f "$top_srcdir/tests/helpers/zsh-offers" "$completions" "$top_builddir" \
-        "vhost-shmemctl con" "vhost-shmemctl top --o" \
-        "vhost-shmemctl attach --control=$BATS_TEST_TMPDIR/control scr" \
-        "vhost-shmemctl disconnect --control=$BATS_TEST_TMPDIR/control " \
-        "vhost-shmemd --front-end=cro"
-    assert_output --partial 'connections'
-    assert_output --partial 'top --once'
-    assert_output --partial 'control scratch'
-    assert_output --partial '--front-end=crosvm'
+    local place=$BATS_TEST_TMPDIR/control
+
+    # One word is left of each of these, and zsh writes it into the line.
+    in_both 'vhost-shmemctl con' _vhost_shmemctl "$ctl" con
+    in_both 'vhost-shmemctl top --o' _vhost_shmemctl "$ctl" top --o
+    in_both "vhost-shmemctl attach --control=$place scr" _vhost_shmemctl "$ctl" attach --control = "$place" scr
+    in_both 'vhost-shmemd --front-end=cro' _vhost_shmemd vhost-shmemd --front-end = cro
+
+    in_both 'vhost-shmemctl ' _vhost_shmemctl "$ctl" ''
+    for command in $(commands); do
+        in_both "vhost-shmemctl $command --" _vhost_shmemctl "$ctl" "$command" --
+    done
+    for command in attach qemu-args crosvm-args disconnect; do
+        in_both "vhost-shmemctl $command --control=$place " \
+            _vhost_shmemctl "$ctl" "$command" --control = "$place" ''
+    done
+    in_both 'vhost-shmemctl attach r -- trunc' _vhost_shmemctl "$ctl" attach r -- trunc
+    in_both 'vhost-shmemd --' _vhost_shmemd vhost-shmemd --
+    for option in device front-end log-level sandbox without; do
+        in_both "vhost-shmemd --$option=" _vhost_shmemd vhost-shmemd "--$option" = ''
+    done
+
+    # It ends by itself; the deadline is for one that hangs.
+    run -0 timeout $((VUCTL_TIMEOUT * 6)) \
+        zsh -f "$top_srcdir/tests/helpers/zsh-offers" "$completions" "$bin" "${asked[@]}"
+    for i in "${!asked[@]}"; do
+        [[ -n ${wanted[i]} ]] || fail "bash offers nothing for '${asked[i]}'"
+        IFS=$'\t' read -r buffer words <<<"${lines[i]}"
+        assert_equal "${asked[i]}: $(tr ' ' '\n' <<<"$words" | sort)" "${asked[i]}: ${wanted[i]}"
+        if ((i < ${#completed[@]})); then
+            assert_regex "$buffer" " ${completed[i]} ?\$"
+        fi
+    done
 }
