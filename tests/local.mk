@@ -104,7 +104,7 @@ tests_helpers_bad_worker_LDADD = daemon/libshmemd.a sandbox/libsandbox.a \
 
 EXTRA_DIST += $(BATS_TESTS) tests/hostile tests/vuctl tests/helpers/common.bash tests/includes \
 	tests/helpers/contain tests/helpers/control-server \
-	tests/helpers/crowd tests/helpers/fail-sync \
+	tests/helpers/crowd tests/helpers/disk \
 	tests/helpers/lingerers tests/helpers/manager.py tests/helpers/odd-backend \
 	tests/helpers/status.json tests/helpers/systemd.bash \
 	tests/helpers/under-systemd \
