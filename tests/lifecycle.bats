@@ -25,14 +25,14 @@ bind_socket() {
 
 @test "SIGTERM ends the daemon and its workers while a guest runs" {
     start_daemon
-    run -0 vuctl up run 'kill -TERM $daemon_pid && wait_until -t 2 has_ended $daemon_pid' expect-close
+    run -0 vuctl up run 'kill -TERM $daemon_pid && ends_in_time $daemon_pid' expect-close
     expect_daemon_end 0
 }
 
 @test "SIGINT ends the daemon and its workers while three guests run" {
     start_daemon
     run -0 vuctl on a up on b up on c up \
-        run 'kill -INT $daemon_pid && wait_until -t 2 has_ended $daemon_pid' \
+        run 'kill -INT $daemon_pid && ends_in_time $daemon_pid' \
         on a expect-close on b expect-close on c expect-close
     expect_daemon_end 0
 }

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 
-TIMEOUT = float(os.environ.get("VUCTL_TIMEOUT", "5"))
+TIMEOUT = float(os.environ.get("VUCTL_TIMEOUT", "30"))
 SIZE_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
