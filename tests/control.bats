@@ -72,12 +72,20 @@ EOF
         run 'status_is "conn(2)[\"uid\"], conn(2)[\"layers\"][\"missing\"]" "($EUID, [])" || [[ $EUID != 0 ]]'
 }
 
+# time_of CMD...: the microseconds that it takes.
+time_of() {
+    local begin=${EPOCHREALTIME/[.,]/}
+    "$@" && echo $((${EPOCHREALTIME/[.,]/} - begin))
+}
+export -f time_of
+
+# A busy machine adds to the second what it adds to any answer.
 @test "a worker that does not answer is told within about a second, and the others' answers are there" {
     start_two
     run -0 vuctl on r socket="$socket.raw" negotiate queues=2 on d up flush \
-        run 'kill -STOP $(worker_of 1)' \
-        run 'begin=${EPOCHREALTIME/[.,]/}; status_is "conn(1)[\"answers\"], conn(2)[\"answers\"], conn(2)[\"flushes\"]" "(False, True, 1)" &&
-            took=$((${EPOCHREALTIME/[.,]/} - begin)) && ((took > 800000 && took < 4000000))' \
+        run 'time_of status_is "conn(1)[\"answers\"]" True >usual; kill -STOP $(worker_of 1)' \
+        run 'took=$(time_of status_is "conn(1)[\"answers\"], conn(2)[\"answers\"], conn(2)[\"flushes\"]" "(False, True, 1)") &&
+            ((took > 800000 && took < 2500000 + 10 * $(<usual)))' \
         run 'status_is "conn(1)[\"state\"]" unknown; kill -CONT $(worker_of 1)' on r expect-open \
         run 'wait_until status_is "conn(1)[\"answers\"]" True'
 }
@@ -301,12 +309,21 @@ assert json.loads(file.readline())["ok"]'
 @test "of many clients 32 are heard, and when one leaves the next is" {
     start_two
     with_client '
+def answer(s):
+    try:
+        s.sendall(STATUS + b"\n")
+        return line_of(s)
+    except (BrokenPipeError, ConnectionResetError):
+        return b""
 first = [connect() for _ in range(32)]
 assert all(ask(s, STATUS)["ok"] for s in first)
 assert closed(connect())
 first[7].close()
-time.sleep(0.2)
-assert ask(connect(), STATUS)["ok"]'
+# It takes the daemon a moment to notice.
+end = time.monotonic() + first[0].gettimeout()
+while not (reply := answer(connect())):
+    assert time.monotonic() < end, "nobody is let in"
+assert json.loads(reply)["ok"]'
     assert_log 'control: 32 are connected, and no more may be'
     goes_on
 }
@@ -319,12 +336,14 @@ assert ask(connect(), STATUS)["ok"]'
     with_client '
 s = connect()
 s.setblocking(False)
-sent = 0
-end = time.monotonic() + 2
-while time.monotonic() < end:
+sent = full = 0
+# Until it takes no more, though it has been round its loop many times since.
+while full < 50 and sent < 2 << 20:
     try:
         sent += s.send((STATUS + b"\n") * 100)
+        full = 0
     except BlockingIOError:
+        full += 1
         other = connect()
         assert ask(other, STATUS)["ok"]
         other.close()
@@ -384,11 +403,12 @@ for i in range(200):
     while [[ -e /proc/$daemon_pid/fd/$free ]]; do free=$((free + 1)); done
     prlimit --pid "$daemon_pid" --nofile="$free:"
     cpu_of() { awk '{ print $14 + $15 }' "/proc/$daemon_pid/stat"; }
-    ctl status --timeout=20 >said 2>&1 3>&- &
+    ctl status --timeout="$VUCTL_TIMEOUT" >said 2>&1 3>&- &
     asker=$!
     assert_log 'accept: Too many open files'
     local before
     before=$(cpu_of)
+    # Of one that tries all the time a busy machine leaves half of this second.
     sleep 1
     (($(cpu_of) - before < 30)) || fail "it used $(($(cpu_of) - before)) ticks in a second"
     prlimit --pid "$daemon_pid" --nofile="4096:"
