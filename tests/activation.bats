@@ -226,6 +226,8 @@ END
 device one { shm 0 { region = r } }'
     scenario <<'END'
 m = Manager().start([("one", listen("1"))])
+# On a busy machine this process has to be there before the builder is done.
+os.setpriority(os.PRIO_PROCESS, m.process.pid, 10)
 end = time.monotonic() + TIMEOUT
 while m.process.poll() is None and time.monotonic() < end:
     for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -248,14 +250,16 @@ END
     scenario <<'END'
 m = Manager()
 handed = [("one", listen("1")), ("two", listen("2"))]
-m.start(handed, WATCHDOG_USEC="400000").hear_until("READY")
-m.hear_until("WATCHDOG", "1")
+# Ten take nine times 200 ms at least, however late they are heard.
 begin = time.monotonic()
-for _ in range(5):
+m.start(handed, WATCHDOG_USEC="400000").hear_until("READY")
+for _ in range(10):
     m.hear_until("WATCHDOG", "1")
-assert 0.7 < time.monotonic() - begin
+assert 1.7 < time.monotonic() - begin
 m.process.send_signal(signal.SIGSTOP)
-m.quiet("WATCHDOG", 0.6, after=0.1)
+m.until_stopped()
+# Three times as long as it would wait.
+m.quiet("WATCHDOG", 0.6)
 m.process.send_signal(signal.SIGCONT)
 m.hear_until("WATCHDOG", "1")
 m.stop()
@@ -276,7 +280,7 @@ m.hear_until("READY")
 m.stop()
 m.store = []
 m.start(handed)
-time.sleep(1)
+assert vuctl("1", "up") == 0
 m.hear_until("READY")
 assert len(m.store) == 300 and len(set(m.names())) == 300
 m.stop()

@@ -113,9 +113,18 @@ class Manager:
                 return said
         raise AssertionError(f"no {key} {value or ''} within {TIMEOUT} s, only {self.said}")
 
-    def quiet(self, key, seconds, after=0):
+    def until_stopped(self):
+        """Until SIGSTOP has stopped it: it says nothing more."""
+        end = time.monotonic() + TIMEOUT
+        while True:
+            with open(f"/proc/{self.process.pid}/stat") as f:
+                if f.read().rpartition(") ")[2][0] == "T":
+                    return
+            assert time.monotonic() < end, "it does not stop"
+            time.sleep(0.01)
+
+    def quiet(self, key, seconds):
         """Nothing with this key comes for so long; what came before is heard."""
-        time.sleep(after)
         while self.hear(0):
             pass
         end = time.monotonic() + seconds
