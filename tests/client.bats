@@ -16,7 +16,7 @@ path, vuctl, *steps = sys.argv[1:]
 s = socket.socket(socket.AF_UNIX)
 s.bind(path)
 s.listen()
-s.settimeout(20)
+s.settimeout(float(os.environ["VUCTL_TIMEOUT"]))
 c, _ = s.accept()
 c.setblocking(True)
 os.set_inheritable(c.fileno(), True)

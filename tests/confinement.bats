@@ -374,7 +374,7 @@ builder_pid() {
     run -0 vuctl on a up flush \
         run 'kill -s STOP $(pgrep -P $daemon_pid shmemd-spawner)' \
         on b up flush on a flush stop on b stop \
-        run 'sleep 1.5; kill -s CONT $(pgrep -P $daemon_pid shmemd-spawner)' \
+        run 'wait_until log_has "no worker can be started"; kill -s CONT $(pgrep -P $daemon_pid shmemd-spawner)' \
         on c up flush run 'ls -l /proc/$(worker_of 3)/fd | grep -c socket:; kill -s KILL $(worker_of 3)' expect-close
     assert_output 3
 }

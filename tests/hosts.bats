@@ -60,7 +60,7 @@ ends_well() {
 has_ended_well() {
     local pid=$daemon_pid status=0
     daemon_pid=
-    wait_until -t 10 has_ended "$pid" || fail "it did not end"
+    wait_until has_ended "$pid" || fail "it did not end"
     wait "$pid" || status=$?
     assert_equal "$status" 0
     refute_log 'killed by'
@@ -70,7 +70,7 @@ has_ended_well() {
 does_not_start() {
     local regex=$1
     shift
-    run -1 --separate-stderr timeout 20 "${daemon_prefix[@]}" "$SHMEMD" --socket-path="$socket" \
+    run -1 --separate-stderr timeout "$VUCTL_TIMEOUT" "${daemon_prefix[@]}" "$SHMEMD" --socket-path="$socket" \
         --worker="$SHMEMD_WORKER" --region=shmid=0,size=4M "$@"
     assert_regex "$stderr" "$regex"
     assert [ ! -e "$socket" ]

@@ -202,6 +202,7 @@ allowed() {
     start_with_config <<<"$(region r; device a r allow-user = 4711)"
     local i steps=()
     for ((i = 0; i < 50; i++)); do steps+=(on a socket="$socket.a" expect-close hang-up); done
+    # The line that counts the others comes with one that is refused in another second.
     run -0 vuctl "${steps[@]}" run 'sleep 1.1' on a socket="$socket.a" expect-close
     assert_equal "$(status_of 'device("a")["refused"]')" 51
     assert_log 'device a: [0-9]+ more were refused'
