@@ -35,7 +35,7 @@ leftovers_are() {
 start_and_count() {
 	start_daemon --region shmid=0,size=64M,name=r "$@"
 	host_put 0 'from before'
-	wait_until 5 log_has 'filter loaded'
+	wait_until log_has 'filter loaded'
 	before=$(leftovers)
 	assert_regex "$before" '^1 workers'
 }
@@ -43,7 +43,7 @@ start_and_count() {
 # The wrong front-end has been number 1. What it leaves is nothing, and a guest
 # is number 2.
 next_is_served() {
-	wait_until 5 leftovers_are "$before"
+	wait_until leftovers_are "$before"
 	boot a
 	run -0 guest_get a 0
 	assert_output 'from before'
@@ -51,7 +51,7 @@ next_is_served() {
 	run -0 vm run a 'fsync /dev/pmem0'
 	assert_equal "$(log_count 'front-end connected')" 2
 	end_guest a
-	wait_until 5 leftovers_are "$before"
+	wait_until leftovers_are "$before"
 }
 
 # bats test_tags=works:dpdk:refused
@@ -60,7 +60,7 @@ next_is_served() {
 	start_and_count
 	expect_warning \
 	    'conn 1: connection closed: SET_VRING_CALL: there is no ring 1: pmem has 1; is the front-end for another device\?$'
-	run -0 --separate-stderr "${in_forky[@]}" timeout 30 \
+	run -0 --separate-stderr "${in_forky[@]}" timeout 120 \
 	    python3 - /run/test/socket <"$BATS_TEST_DIRNAME/virtio-user.py"
 	assert_output 'link down'
 	assert_equal "$(log_count 'conn 1: connection closed')" 1
@@ -72,11 +72,11 @@ next_is_served() {
 	local before
 	start_and_count
 	expect_warning 'conn 1: SHMEM_REGION was not accepted.*another device than pmem$'
-	run -1 --separate-stderr "${in_forky[@]}" timeout 30 \
+	run -1 --separate-stderr "${in_forky[@]}" timeout 120 \
 	    python3 - /run/test/socket <"$BATS_TEST_DIRNAME/virtio-blk.py"
 	assert_output \
 	    "blkio_connect: Backend doesn't support required protocol features"
-	wait_until 5 log_has 'conn 1: front-end left'
+	wait_until log_has 'conn 1: front-end left'
 	assert_equal "$(log_count 'SHMEM_REGION was not accepted')" 1
 	next_is_served
 }
@@ -88,12 +88,12 @@ next_is_served() {
 	start_and_count --front-end=rust-vmm
 	expect_warning 'conn 1: SHMEM_REGION was not accepted.*another device than pmem$'
 	expect_warning 'conn 1: ring 0: a request of [0-9]+ bytes, and those of pmem have 4: is the driver one for another device\?$'
-	run -0 --separate-stderr "${in_forky[@]}" timeout 30 \
+	run -0 --separate-stderr "${in_forky[@]}" timeout 120 \
 	    python3 - /run/test/socket <"$BATS_TEST_DIRNAME/virtio-blk.py"
 	assert_line --index 0 'capacity: 0'
 	assert_line --index 1 'write: refused'
 	assert_line --index 2 'read: refused'
-	wait_until 5 log_has 'conn 1: front-end left'
+	wait_until log_has 'conn 1: front-end left'
 	assert_equal "$(log_count 'GET_CONFIG of 60 bytes at 0, and pmem has 16')" 1
 	run -0 host_get 0
 	assert_output 'from before'

@@ -38,7 +38,7 @@ teardown() {
 	    --type=raw --virtio-id=4 --memory=512M
 	vm start a --socket "$daemon_socket" --machine "$output"
 	vm wait-boot a
-	wait_until 5 log_has 'ring 0: a buffer goes back unused'
+	wait_until log_has 'ring 0: a buffer goes back unused'
 	end_guest a
 }
 
@@ -51,7 +51,7 @@ listens() {
 	mkdir "$BATS_TEST_TMPDIR/share"
 	background fs "${in_forky[@]}" /usr/libexec/virtiofsd --sandbox=none \
 	    --socket-path=/run/test/fs --shared-dir=/run/test/share
-	wait_until 20 listens /run/test/fs
+	wait_until listens /run/test/fs
 	run -0 --separate-stderr "$ctl" probe "$BATS_TEST_TMPDIR/fs"
 	assert_output --partial 'VERSION_1 (32)'
 	assert_output --partial 'CONFIGURE_MEM_SLOTS (15)'
@@ -59,14 +59,14 @@ listens() {
 	assert_line --regexp '^memory slots: +[0-9]+$'
 	assert_line 'shared memory:        none: SHMEM is not offered'
 	refute_output --partial unknown
-	wait_until 5 grep -q 'disconnected' "$BATS_TEST_TMPDIR/fs.log"
+	wait_until grep -q 'disconnected' "$BATS_TEST_TMPDIR/fs.log"
 	run -1 grep -iE 'error|panic' "$BATS_TEST_TMPDIR/fs.log"
 }
 
 @test "probe says what vhost-device-vsock offers, and reads the CID in its configuration space" {
 	background vsock "${in_forky[@]}" vhost-device-vsock --guest-cid 77 \
 	    --socket /run/test/vsock --uds-path /run/test/host
-	wait_until 20 listens /run/test/vsock
+	wait_until listens /run/test/vsock
 	run -0 --separate-stderr "$ctl" probe "$BATS_TEST_TMPDIR/vsock"
 	assert_line 'queues:               3'
 	assert_line 'configuration space:  8 bytes'

@@ -68,7 +68,7 @@ raw_works_both_ways() {
 
 	raw_works_both_ways a "$device" 'at first'
 	# The driver has offered a buffer for random bytes, and gets none.
-	wait_until 5 log_has 'ring 0: a buffer goes back unused'
+	wait_until log_has 'ring 0: a buffer goes back unused'
 	run -0 vm run a 'cat /sys/class/misc/hw_random/rng_available'
 	assert_output --partial 'virtio_rng.0'
 
@@ -106,11 +106,11 @@ raw_works_both_ways() {
 		first=$(log_count FLUSH)
 		second=$(with_second log_count FLUSH)
 		run -0 vm run a 'fsync /dev/pmem1'
-		with_second wait_until 5 log_count_exceeds FLUSH "$second"
+		with_second wait_until log_count_exceeds FLUSH "$second"
 		assert_equal "$(log_count FLUSH)" "$first"
 		second=$(with_second log_count FLUSH)
 		run -0 vm run a 'fsync /dev/pmem0'
-		wait_until 5 log_count_exceeds FLUSH "$first"
+		wait_until log_count_exceeds FLUSH "$first"
 		assert_equal "$(with_second log_count FLUSH)" "$second"
 		[[ $round == 2 ]] || {
 			vm reboot a
@@ -144,8 +144,8 @@ while True:
     with listener.accept()[0] as conn:
         conn.sendall(b"heard: " + conn.makefile("rb").readline())
 ' "$BATS_TEST_TMPDIR/host_9"
-	wait_until 20 test -S "$BATS_TEST_TMPDIR/vsock"
-	wait_until 20 test -S "$BATS_TEST_TMPDIR/host_9"
+	wait_until test -S "$BATS_TEST_TMPDIR/vsock"
+	wait_until test -S "$BATS_TEST_TMPDIR/host_9"
 	boot a --vsock "$BATS_TEST_TMPDIR/vsock" --program "$ask"
 
 	for round in 'at first' 'after a reboot' 'after a rebind' 'after a reset'; do
@@ -160,8 +160,8 @@ while True:
 		works_both_ways a "$round"
 		before=$(log_count FLUSH)
 		run -0 vm run a 'fsync /dev/pmem0'
-		wait_until 5 log_count_exceeds FLUSH "$before"
-		wait_until 5 holds_our_region "$vsock"
+		wait_until log_count_exceeds FLUSH "$before"
+		wait_until holds_our_region "$vsock"
 	done
 	end_guest a
 }
@@ -179,7 +179,7 @@ while True:
 	    --sandbox none --shared-dir /run/test/share \
 	    --socket-path /run/test/fs
 	fs=$!
-	wait_until 20 test -S "$BATS_TEST_TMPDIR/fs"
+	wait_until test -S "$BATS_TEST_TMPDIR/fs"
 	boot a --fs "$BATS_TEST_TMPDIR/fs"
 
 	run -0 vm run a 'mount -t virtiofs fs /mnt'
@@ -195,7 +195,7 @@ while True:
 		assert_equal "$(<"$BATS_TEST_TMPDIR/share/new")" \
 		    "by the guest $round"
 		works_both_ways a "$round"
-		wait_until 5 holds_our_region "$fs"
+		wait_until holds_our_region "$fs"
 		# From our region into the other back-end's file, and back.
 		run -0 vm run a 'dd if=/dev/pmem0 of=/mnt/copy bs=4096 skip=4 \
 		    count=2 iflag=direct oflag=direct status=none &&
@@ -205,7 +205,7 @@ while True:
 		assert_output "host: $round"
 		before=$(log_count FLUSH)
 		run -0 vm run a 'fsync /dev/pmem0'
-		wait_until 5 log_count_exceeds FLUSH "$before"
+		wait_until log_count_exceeds FLUSH "$before"
 	done
 	run -0 vm run a 'umount /mnt'
 	end_guest a
@@ -225,7 +225,7 @@ while True:
 	vm reboot a
 	pmem_appears a
 	works_both_ways a 'after a reboot'
-	run -0 vm run --timeout 120 a 'for i in $(seq 10); do
+	run -0 vm run a 'for i in $(seq 10); do
 	    pmem-driver unbind && pmem-driver bind || exit; done'
 	pmem_appears a
 	run -0 guest_get a 0
@@ -233,10 +233,10 @@ while True:
 	works_both_ways a 'after ten binds'
 	before=$(log_count FLUSH)
 	run -0 vm run a 'fsync /dev/pmem0'
-	wait_until 10 log_count_exceeds FLUSH "$before"
+	wait_until log_count_exceeds FLUSH "$before"
 	# One mapping for each start of the driver, and QEMU took each.
 	assert_equal "$(log_count 'SHMEM_MAP sent')" 12
-	wait_until 10 log_count_exceeds 'SHMEM_MAP done' 11
+	wait_until log_count_exceeds 'SHMEM_MAP done' 11
 	for i in "${background_pids[@]}"; do
 		kill -0 "$i"
 	done

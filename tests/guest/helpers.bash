@@ -173,7 +173,7 @@ start_host() {
 	daemon_socket=$BATS_TEST_TMPDIR/control
 	daemon_launch "$BATS_TEST_TMPDIR/log" --config="$BATS_TEST_TMPDIR/conf" \
 	    --control-socket="$daemon_socket" "$@" || return
-	wait_until 20 host_answers_or_dead || return
+	wait_until host_answers_or_dead || return
 	daemon_wait
 }
 

@@ -82,7 +82,7 @@ mkfs_for_guest() {
 	[[ -x $release/configure && ! -e $release/.git ]]
 	# As quickly as it can: what is tested here is that all is there.
 	run -0 env -u top_builddir -u VM_STATE_DIR CFLAGS=-O0 CPPFLAGS=-U_FORTIFY_SOURCE \
-	    timeout 300 "$release/contrib/quickstart"
+	    timeout 900 "$release/contrib/quickstart"
 	assert_line --partial 'the guest read   Hello guest! The host'
 	assert_line --partial 'the host read    Hello host! Linux'
 	assert_line --regexp '^Done in [0-9]+ seconds\. The programs are in build/quickstart\.$'

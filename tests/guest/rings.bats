@@ -38,7 +38,7 @@ flushes_with() {
 		works_both_ways a "round $round"
 		run -0 vm run a 'for i in 1 2 3 4 5 6 7 8; do
 		    fsync /dev/pmem0 & done; wait'
-		wait_until 5 log_count_exceeds FLUSH "$before"
+		wait_until log_count_exceeds FLUSH "$before"
 		vm run a 'pmem-driver unbind; pmem-driver bind'
 		pmem_appears a
 	done
