@@ -9,8 +9,8 @@
 #                                   boot to UNIT; returns at once, with 77 if that
 #                                   is not possible here. systemd_keeper is then a
 #                                   child whose end is systemd's
-#   systemd_booted                  wait until it is up; fails if it is not in a
-#                                   minute
+#   systemd_booted                  wait until it is up; fails if it is not in
+#                                   three minutes
 #   systemd_enter COMMAND...        inside
 #   systemd_end                     the end of all that runs inside
 #   systemd_gone                    clean up when systemd_keeper has ended by itself
@@ -110,7 +110,7 @@ systemd_start() {
 
 # Degraded is well enough: units fail that want what only a whole machine has.
 systemd_booted() {
-    local deadline=$((SECONDS + 60)) state
+    local deadline=$((SECONDS + 180)) state
     until state=$(systemd_enter systemctl is-system-running 2>/dev/null) || [[ $state = degraded ]]; do
         if ((SECONDS > deadline)) || ! kill -s 0 "$systemd_keeper" 2>/dev/null; then
             cat "$systemd_errors" >&2
@@ -126,14 +126,14 @@ systemd_enter() {
 
 # The kernel may take its time for the last of them.
 systemd_gone() {
-    local deadline=$((SECONDS + 10))
+    local deadline=$((SECONDS + 60))
     until [[ ! -d ${systemd_group:-} ]] || ((SECONDS > deadline)) ||
         find "$systemd_group" -depth -type d -exec rmdir {} + 2>/dev/null; do
         sleep 0.05
     done
 }
 
-# The keeper ends when all of them have.
+# The keeper ends when all of them have, which no process can put off.
 systemd_end() {
     [[ -n ${systemd_keeper:-} ]] || return 0
     pkill -KILL -P "$systemd_keeper" || true

@@ -362,8 +362,10 @@ a_child_dies_with_its_parent(void **state)
 	if (pid == 0)
 		_exit(run(&job, 1, NULL) == 0);
 	fd_closep(&pair[1]);
-	while (atomic_load(&shared->started) == 0)
+	while (atomic_load(&shared->started) == 0) {
+		assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
 		(void)usleep(1000);
+	}
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	assert_int_equal(read(pair[0], &byte, 1), 0);

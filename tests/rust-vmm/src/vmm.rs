@@ -20,7 +20,7 @@ use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 use crate::ring::{Chain, Ring};
 
 /// How long anything may take that the other side has to do.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Bytes of a page, and of the guest memory regions here that are small.
 pub const PAGE: u64 = 4096;
