@@ -49,7 +49,8 @@ with_disk() {
     export flusher
     strace -p "$flusher" -e trace=fdatasync -e inject=fdatasync:"$1" -o "$calls" 2>"$calls.told" 3>&- &
     tracer_pid=$!
-    wait_until grep -q attached "$calls.told" || skip "the flusher cannot be traced: $(cat "$calls.told")"
+    wait_until test -s "$calls.told"
+    grep -q attached "$calls.told" || skip "the flusher cannot be traced: $(cat "$calls.told")"
 }
 
 # hold_disk: each fdatasync of the file's flusher waits until "release".
@@ -72,7 +73,8 @@ release() {
 fail_disk() {
     "$top_srcdir/tests/helpers/disk" "$(flusher_of "$file")" fail 5 >"$calls.told" 2>&1 3>&- &
     tracer_pid=$!
-    wait_until grep -q attached "$calls.told" || skip "the flusher cannot be traced: $(cat "$calls.told")"
+    wait_until test -s "$calls.told"
+    grep -q attached "$calls.told" || skip "the flusher cannot be traced: $(cat "$calls.told")"
 }
 
 # It is in the middle of one: of a tracee that stops there /proc says which system

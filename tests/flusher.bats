@@ -90,9 +90,10 @@ export -f flusher_has_fds
     require_tool strace
     start_with_file
     trace=$BATS_TEST_TMPDIR/trace
-    strace -o "$trace" -e trace=fdatasync -p "$(flusher_pid)" 2>/dev/null 3>&- &
+    strace -o "$trace" -e trace=fdatasync -p "$(flusher_pid)" 2>"$trace.told" 3>&- &
     local strace=$!
-    wait_until grep -qs '^TracerPid:[[:space:]][1-9]' "/proc/$(flusher_pid)/status" || skip 'the flusher cannot be traced'
+    wait_until test -s "$trace.told"
+    grep -q attached "$trace.told" || skip 'the flusher cannot be traced'
     run -0 vuctl up backing=file flush flush flush
     kill "$strace"
     wait "$strace" || true

@@ -72,20 +72,22 @@ crashed() {
 @test "a front-end whose workers crash again and again is held back, and no other waits for it" {
     require_no_sanitizer
     start_bad_daemon
-    # After the third crash it waits for 2 s, and meanwhile another is served.
+    # After the fourth crash it waits for 4 s, and meanwhile another is served.
     export VUCTL="$top_srcdir/tests/vuctl"
     run -0 vuctl "${crash[@]}" run "$(crashed 1)" \
         connect "${crash[@]}" run "$(crashed 2)" \
         connect "${crash[@]}" run "$(crashed 3)" \
-        connect run 'wait_until log_has "held back for 2 s"' \
+        connect "${crash[@]}" run "$(crashed 4)" \
+        connect run 'wait_until log_has "held back for 4 s"' \
         run '"$VUCTL" --socket "$socket" raw 71 expect-close' \
         raw 71 expect-close
     pid=$(sed -n 's/.*conn 1: front-end connected: pid \([0-9]*\),.*/\1/p' "$log")
     assert_log "warn: front-end pid $pid, uid $EUID: its last 2 workers crashed: held back for 1 s\$"
     assert_log "warn: front-end pid $pid, uid $EUID: its last 3 workers crashed: held back for 2 s\$"
-    assert_equal "$(grep -c 'held back' "$log")" 2
-    assert_log "conn 5: front-end connected: pid $pid,"
-    refute_log "conn 4: front-end connected: pid $pid,"
+    assert_log "warn: front-end pid $pid, uid $EUID: its last 4 workers crashed: held back for 4 s\$"
+    assert_equal "$(grep -c 'held back' "$log")" 3
+    assert_log "conn 6: front-end connected: pid $pid,"
+    refute_log "conn 5: front-end connected: pid $pid,"
 }
 
 @test "a worker that fails or lies counts as one that crashed" {

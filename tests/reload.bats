@@ -312,7 +312,7 @@ EOF
     write_config < <(region r && device a r && device b r)
     kill -s HUP "$daemon_pid"
     kill -s HUP "$daemon_pid"
-    wait_until -t "$VUCTL_TIMEOUT" log_has 'reload: 2 devices'
+    wait_until log_has 'reload: 2 devices'
     write_config < <(region r && device c r)
     kill -s HUP "$daemon_pid"
     kill -s HUP "$daemon_pid"
