@@ -324,11 +324,13 @@ EOF
     start_one
     write_config < <(region r && echo "region big { size = 2G prealloc = yes }" && device a r)
     kill -s HUP "$daemon_pid"
-    wait_until bash -c "pgrep -P $(builder_pid) >/dev/null"
+    # They take as long as it takes to look at the others.
+    wait_until pkill -STOP -P "$(builder_pid)"
     write_config < <(region r && device b r)
     kill -s HUP "$daemon_pid"
     # Meanwhile the others are served.
     run -0 vuctl on a socket="$socket.a" up flush
+    pkill -CONT -P "$(builder_pid)"
     wait_until log_has 'reload: 1 devices; 2 regions, 1 of them new'
     wait_until log_has 'reload: 1 devices; 1 regions, 0 of them new'
     run -0 vuctl on b socket="$socket.b" up flush
