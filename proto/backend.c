@@ -106,6 +106,7 @@ on_answer(struct vus_session *s, const struct vus_msg *msg)
 	memcpy(&result, msg->payload, sizeof(result));
 	st->pending_first = (st->pending_first + 1) % VUS_PENDING_MAX;
 	st->npending--;
+	s->answers++;
 	if (stale)
 		st->nstale--;
 	row = &rows[pending.request];

@@ -16,11 +16,15 @@
 #include <sys/uio.h>
 
 #define HEADER_SIZE sizeof(struct vus_wire_header)
+/* Bytes for control messages that options of the socket bring besides the
+ * descriptors: credentials, pidfd, a security label. */
+#define OTHER_CONTROL 512U
 
 void
 vus_chan_init(struct vus_chan *chan, int fd)
 {
 	chan->fd = fd;
+	chan->bare = false;
 	chan->why = NULL;
 	chan->in_len = 0;
 	chan->nfds = 0;
@@ -61,34 +65,46 @@ last_start(const struct vus_chan *chan)
 	return at;
 }
 
+static const char too_many[] = "more file descriptors than a message may carry";
+
 /*
  * Take over the descriptors that came with the bytes from offset before on.
- * False if they do not fit or came in the middle of a message.
+ * Returns NULL, or what is wrong: they do not fit, came in the middle of a
+ * message, or where none belong.
  */
-static bool
+static const char *
 keep_fds(struct vus_chan *chan, struct msghdr *mh, size_t before)
 {
 	size_t owner = last_start(chan);
 	int got[VUS_FDS_MAX];
-	unsigned n = scm_detach(mh, got, VUS_FDS_MAX);
-	bool fits = n <= VUS_FDS_MAX;
+	bool other;
+	unsigned n = scm_detach(mh, got, VUS_FDS_MAX, &other);
+	const char *why = NULL;
 
+	if (n > VUS_FDS_MAX)
+		why = too_many;
+	else if (n != 0 && owner < before)
+		why = "file descriptors that belong to no message's first byte";
+	if (chan->bare && (n != 0 || other))
+		why = "file descriptors or credentials where none belong";
 	for (unsigned i = 0; i < n && i < VUS_FDS_MAX; i++) {
-		if (owner < before || chan->nfds == 2 * VUS_FDS_MAX) {
+		if (why == NULL && chan->nfds == 2 * VUS_FDS_MAX)
+			why = too_many;
+		if (why != NULL) {
 			fd_closep(&got[i]);
-			fits = false;
 			continue;
 		}
 		chan->fds[chan->nfds] = got[i];
 		chan->fd_owner[chan->nfds++] = owner;
 	}
-	return fits;
+	return why;
 }
 
 enum vus_chan_status
 vus_chan_fill(struct vus_chan *chan)
 {
-	_Alignas(struct cmsghdr) char control[SCM_SPACE(VUS_FDS_MAX)];
+	_Alignas(struct cmsghdr) char
+	    control[SCM_SPACE(VUS_FDS_MAX) + OTHER_CONTROL];
 	struct iovec iov = {
 		.iov_base = chan->in + chan->in_len,
 		.iov_len = sizeof(chan->in) - chan->in_len,
@@ -100,6 +116,7 @@ vus_chan_fill(struct vus_chan *chan)
 		.msg_controllen = sizeof(control),
 	};
 	size_t before = chan->in_len;
+	const char *why;
 	ssize_t n;
 
 	/* A caller that takes all whole messages first leaves room: the
@@ -120,12 +137,11 @@ vus_chan_fill(struct vus_chan *chan)
 			   ? VUS_CHAN_EOF
 			   : broken(chan, "hung up in the middle of a message");
 	chan->in_len += (size_t)n;
-	if (!keep_fds(chan, &mh, before))
-		return broken(chan,
-		    "file descriptors that belong to no message's first byte");
+	why = keep_fds(chan, &mh, before);
+	if (why != NULL)
+		return broken(chan, why);
 	if (mh.msg_flags & MSG_CTRUNC)
-		return broken(
-		    chan, "more file descriptors than a message may carry");
+		return broken(chan, too_many);
 	return VUS_CHAN_OK;
 }
 

@@ -42,6 +42,10 @@ enum vus_chan_status {
 
 struct vus_chan {
 	int fd; /* owned; -1 when closed */
+	/* Set at any time after vus_chan_init(): bytes alone are expected, and
+	 * a read that brings a descriptor or another control message with
+	 * them says BROKEN. Such would be held until the message is whole. */
+	bool bare;
 	const char *why;
 	size_t in_len; /* bytes held in in[] */
 	unsigned nfds; /* received and not yet part of a taken message */

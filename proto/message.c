@@ -749,8 +749,12 @@ static enum verdict
 on_check_device_state(struct vus_session *s, struct vus_msg *msg)
 {
 	(void)msg;
-	/* What the front-end has written may still be in the pipe. */
+	/* What the front-end has written may still be in the pipe. Meanwhile
+	 * no message is carried out, so none with a descriptor may lie there:
+	 * it could be the front-end's own end. */
 	if (vus_state_active(&s->transfer) && s->transfer.load) {
+		if (s->front.nfds != 0)
+			return hang_up(s, "file descriptors behind it");
 		s->transfer.check_due = true;
 		return REPLIED;
 	}
@@ -779,8 +783,9 @@ on_set_backend_req_fd(struct vus_session *s, struct vus_msg *msg)
 	/*
 	 * One end of a pair, as all front-ends make it, has a peer without a
 	 * name. The front-end's own end of this or another connection has
-	 * one, that of the listener; and with it in our hands the end of that
-	 * connection would never be seen.
+	 * one, that of our end: the listener's, or the one that the builder
+	 * has given it. With it in our hands the end of that connection would
+	 * never be seen.
 	 */
 	if (getpeername(msg->fds[0], (struct sockaddr *)&name, &len) < 0 ||
 	    name.sun_family != AF_UNIX || len > sizeof(sa_family_t))

@@ -10,6 +10,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
+/* SO_PASSPIDFD, from Linux 6.5: a descriptor of its own with each read. */
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 0x04
+#endif
+
 /* Bytes of an aligned control buffer for n descriptors. */
 #define SCM_SPACE(n) CMSG_SPACE((n) * sizeof(int))
 
@@ -43,28 +48,40 @@ scm_next(struct msghdr *mh, struct cmsghdr *c)
 /*
  * Take the descriptors of a received message, up to max of them, into fds:
  * the caller's now. Closes those beyond. Returns how many had come.
+ *
+ * What else may come is not asked for: options of a socket are the socket's,
+ * and whoever hands one over can have set them. A pidfd is closed; the other
+ * kinds (credentials, security label, time) hold nothing. *other, unless NULL:
+ * whether there was any of them.
  */
 static inline unsigned
-scm_detach(struct msghdr *mh, int *fds, unsigned max)
+scm_detach(struct msghdr *mh, int *fds, unsigned max, bool *other)
 {
 	unsigned total = 0;
 
+	if (other != NULL)
+		*other = false;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c != NULL;
 	     c = scm_next(mh, c)) {
-		size_t n;
+		bool rights =
+		    c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS;
+		size_t n = 0;
 
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (size_t i = 0; i < n; i++, total++) {
+		if (rights ||
+		    (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_PIDFD))
+			n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		if (!rights && other != NULL)
+			*other = true;
+		for (size_t i = 0; i < n; i++) {
 			int fd;
 
 			memcpy(
 			    &fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if (total < max)
+			if (rights && total < max)
 				fds[total] = fd;
 			else
 				fd_closep(&fd);
+			total += rights;
 		}
 	}
 	return total;

@@ -117,6 +117,7 @@ vus_session_set_backend(struct vus_session *s, int fd)
 	if (fd < 0)
 		return;
 	vus_chan_init(&s->backend, fd);
+	s->backend.bare = true;
 	s->host.watch(s->host.ctx, VUS_WATCH_BACKEND, 0, fd);
 	if (vus_map_allowed(s))
 		vus_map_start(s);
@@ -429,6 +430,8 @@ drain(struct vus_session *s)
 enum vus_next
 vus_session_readable(struct vus_session *s)
 {
+	/* It is not taken out of the buffer before the check is answered. */
+	s->front.bare = s->transfer.check_due;
 	switch (vus_chan_fill(&s->front)) {
 	case VUS_CHAN_OK:
 		return drain(s);
@@ -478,6 +481,15 @@ vus_session_backend_ready(struct vus_session *s)
 		vus_map_continue(s);
 	vus_backend_continue(s);
 	return next(s);
+}
+
+void
+vus_session_answer_late(struct vus_session *s)
+{
+	vus_log(s, VUS_LOG_WARN,
+	    "back-end channel closed: half an answer, and no more; regions "
+	    "cannot be mapped again");
+	vus_session_set_backend(s, -1);
 }
 
 enum vus_next

@@ -170,8 +170,9 @@ struct vus_session {
 	const struct vus_device *device;
 	struct vus_dialect dialect;
 	struct vus_host host;
-	struct vus_chan front;	 /* the front-end's requests */
-	struct vus_chan backend; /* our requests to it; fd -1: none */
+	struct vus_chan front;	    /* the front-end's requests */
+	struct vus_chan backend;    /* our requests to it; fd -1: none */
+	unsigned long long answers; /* of it, so far */
 	struct vus_state state;
 	struct vus_mem mem;
 	struct vus_ring ring[VUS_RINGS_MAX];
@@ -211,13 +212,27 @@ enum vus_next vus_session_readable(struct vus_session *s)
     __attribute__((warn_unused_result));
 
 /* Whether the front-end has sent the beginning of a message and not yet the
- * rest. s->messages tells whether it is still the same one. */
+ * rest, or of a device state, and wants to know what became of it. s->messages
+ * tells whether it is still the same one. */
 static inline bool
 vus_session_mid_message(const struct vus_session *s)
 {
-	return s->front.in_len != 0 && !vus_chan_blocked(&s->front) &&
-	       !s->transfer.check_due;
+	if (vus_chan_blocked(&s->front))
+		return false;
+	return s->transfer.check_due ? !vus_state_busy(&s->transfer)
+				     : s->front.in_len != 0;
 }
+
+/* Whether it has sent the beginning of an answer on the back-end channel. The
+ * same goes for s->answers. */
+static inline bool
+vus_session_mid_answer(const struct vus_session *s)
+{
+	return s->backend.fd >= 0 && s->backend.in_len != 0;
+}
+
+/* The rest of that did not come in time: go on without the channel. */
+void vus_session_answer_late(struct vus_session *s);
 
 /* The front-end socket is writable; watch that only if wants_write(). */
 enum vus_next vus_session_writable(struct vus_session *s)

@@ -121,7 +121,7 @@ sock_recv(struct sock *s, void *data, size_t len, int *fd)
 			continue;
 		if (n < 0)
 			return -errno;
-		nfds = scm_detach(&mh, fds, FDS_MAX);
+		nfds = scm_detach(&mh, fds, FDS_MAX, NULL);
 		for (unsigned i = 0; i < nfds && i < FDS_MAX; i++) {
 			if (fd != NULL && *fd < 0)
 				*fd = fd_steal(&fds[i]);

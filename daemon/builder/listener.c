@@ -137,6 +137,27 @@ socket_option(int fd, int name, int *value)
 	return getsockopt(fd, SOL_SOCKET, name, value, &len) < 0 ? -errno : 0;
 }
 
+/*
+ * Our end of a connection gets a name, the kernel's choice, unless it has one:
+ * a worker tells by it the front-end's end from a back-end channel, whose peer
+ * has none. Those that are accepted have the listener's.
+ */
+static int
+name_end(int fd)
+{
+	const sa_family_t family = AF_UNIX; /* and no name: unix(7), autobind */
+	struct sockaddr_un name;
+	socklen_t len = sizeof(name);
+
+	if (getsockname(fd, (struct sockaddr *)&name, &len) < 0)
+		return -errno;
+	if (len > sizeof(family))
+		return 0;
+	return bind(fd, (const struct sockaddr *)&family, sizeof(family)) < 0
+		   ? -errno
+		   : 0;
+}
+
 int
 listener_open_fd(struct listener *l, int fd)
 {
@@ -157,6 +178,9 @@ listener_open_fd(struct listener *l, int fd)
 		return -EPROTOTYPE;
 	if (!listening && getpeername(fd, (struct sockaddr *)&peer, &len) < 0)
 		return -errno;
+	rc = listening ? 0 : name_end(fd);
+	if (rc < 0)
+		return rc;
 	flags = fcntl(fd, F_GETFD);
 	if (flags < 0 || fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0)
 		return -errno;
@@ -191,6 +215,9 @@ listener_connect(struct listener *l, const char *path)
 	if (fd < 0 ||
 	    connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
+	rc = name_end(fd);
+	if (rc < 0)
+		return rc;
 	l->connected = true;
 	l->fd = fd_steal(&fd);
 	return 0;

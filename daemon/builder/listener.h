@@ -37,7 +37,9 @@ int listener_open_path(struct listener *l, const char *path, mode_t mode,
 
 /*
  * Use the inherited descriptor fd, a UNIX stream socket, listening or
- * connected. Returns 0 or a negative errno: -EBADF if it is not open,
+ * connected. A connected one gets a name, and so does that of
+ * listener_connect(): by it a worker tells the front-end's own end from a
+ * back-end channel. Returns 0 or a negative errno: -EBADF if it is not open,
  * -ENOTSOCK, -EPROTOTYPE for another kind of socket, -ENOTCONN if it neither
  * listens nor is connected.
  */

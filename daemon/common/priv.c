@@ -152,7 +152,7 @@ priv_recv(int sock, enum priv_way way, bool wait, struct priv_msg *msg,
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	nfds = scm_detach(&mh, fds, PRIV_REGIONS_MAX);
+	nfds = scm_detach(&mh, fds, PRIV_REGIONS_MAX, NULL);
 	if ((size_t)n == sizeof(*msg) &&
 	    (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 &&
 	    msg->version == PRIV_VERSION && msg->type >= PRIV_SETUP &&

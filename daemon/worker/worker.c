@@ -65,6 +65,8 @@ struct worker {
 	struct event flushed; /* the flusher's answers */
 	struct event half;    /* due when a message took too long to arrive */
 	unsigned long long half_of; /* the message it is about */
+	struct event half_answer;   /* the same on the back-end channel */
+	unsigned long long half_answer_of;
 	struct timeval half_after;
 	int front_end;	 /* owned, from CONNECT until BEGIN; else -1 */
 	int flusher;	 /* owned; -1: FLUSH has nothing to do */
@@ -173,19 +175,44 @@ watch_half_message(struct worker *w)
 	}
 }
 
+/* The same on the back-end channel. */
+static void
+watch_half_answer(struct worker *w)
+{
+	if (!vus_session_mid_answer(&w->session)) {
+		(void)event_del(&w->half_answer);
+	} else if (!event_pending(&w->half_answer, EV_TIMEOUT, NULL) ||
+		   w->half_answer_of != w->session.answers) {
+		w->half_answer_of = w->session.answers;
+		(void)event_add(&w->half_answer, &w->half_after);
+	}
+}
+
 static void
 half_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct worker *w = arg;
+	const char *why = "half a message, and no more";
+
+	(void)fd;
+	(void)what;
+	if (vus_session_wants_write(&w->session))
+		why = "replies are not read, and have not been";
+	else if (w->session.transfer.check_due)
+		why = "CHECK_DEVICE_STATE of half a device state, and no more";
+	vus_log(&w->session, VUS_LOG_WARN, "connection closed: %s for %lld s",
+	    why, (long long)w->half_after.tv_sec);
+	leave(w, WORKER_EXIT_BROKEN);
+}
+
+static void
+half_answer_ready(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *w = arg;
 
 	(void)fd;
 	(void)what;
-	vus_log(&w->session, VUS_LOG_WARN, "connection closed: %s for %lld s",
-	    vus_session_wants_write(&w->session)
-		? "replies are not read, and have not been"
-		: "half a message, and no more",
-	    (long long)w->half_after.tv_sec);
-	leave(w, WORKER_EXIT_BROKEN);
+	vus_session_answer_late(&w->session);
 }
 
 /* Do what a call of the session has asked for, and watch what it wants. */
@@ -215,6 +242,7 @@ after(struct worker *w, enum vus_next next)
 		break;
 	}
 	watch_half_message(w);
+	watch_half_answer(w);
 	/* While a reply waits no request is read: back-pressure. */
 	if (vus_session_wants_write(s) !=
 	    (event_pending(&w->front_write, EV_WRITE, NULL) != 0)) {
@@ -663,10 +691,10 @@ on_alarm(int signo)
 }
 
 /*
- * A front-end shares the eventfds that it gives us, and may make them block
- * after we have made them not to. Then a system call that sits on one ends
- * with EINTR at the next alarm: a guest that does this waits, but its worker
- * is there to see that its front-end has gone.
+ * A front-end shares the eventfds that it gives us, so they stay as they came:
+ * to write to one that is full may mean to wait. A system call that sits on one
+ * ends with EINTR at the next alarm: a guest that does this waits, but its
+ * worker is there to see that its front-end has gone.
  */
 static void
 never_block_for_ever(void)
@@ -737,6 +765,7 @@ clean_up(struct worker *w)
 	}
 	(void)event_del(&w->work);
 	(void)event_del(&w->half);
+	(void)event_del(&w->half_answer);
 	(void)event_del(&w->priv_event);
 	event_base_free(w->base);
 }
@@ -775,6 +804,8 @@ worker_run(void)
 	    EV_READ | EV_PERSIST, priv_ready, w);
 	(void)event_assign(&w->work, w->base, -1, 0, work_ready, w);
 	(void)event_assign(&w->half, w->base, -1, 0, half_ready, w);
+	(void)event_assign(
+	    &w->half_answer, w->base, -1, 0, half_answer_ready, w);
 	(void)event_add(&w->priv_event, NULL);
 
 	policy.change_ids = setup.change_ids != 0;

@@ -20,6 +20,9 @@
 #include <sys/uio.h>
 
 #define HEADER sizeof(struct vus_wire_header)
+#ifndef SO_PASSPIDFD
+#define SO_PASSPIDFD 76
+#endif
 
 /* --- the kernel, bent ---------------------------------------------------- */
 
@@ -297,6 +300,44 @@ the_most_descriptors_of_a_message_arrive(void **state)
 	expect_message(5, 8, VUS_FDS_MAX);
 	for (unsigned i = 0; i < VUS_FDS_MAX; i++)
 		assert_true(fcntl(msg.fds[i], F_GETFD) >= 0);
+}
+
+/* What options of the socket bring: whoever has handed it over can have set
+ * them. */
+static void
+what_nobody_asked_for_is_closed(void **state)
+{
+	unsigned n = count_fds();
+	int on = 1;
+
+	(void)state;
+	if (setsockopt(chan.fd, SOL_SOCKET, SO_PASSPIDFD, &on, sizeof(on)) < 0)
+		assert_int_equal(errno, ENOPROTOOPT); /* before Linux 6.5 */
+	assert_int_equal(
+	    setsockopt(chan.fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)), 0);
+	send_with_fds(5, 8, VUS_FDS_MAX);
+	assert_int_equal(vus_chan_fill(&chan), VUS_CHAN_OK);
+	assert_int_equal(count_fds(), n + VUS_FDS_MAX);
+	expect_message(5, 8, VUS_FDS_MAX);
+	vus_msg_close(&msg);
+	/* Where bytes alone are expected it is not put up with. */
+	chan.bare = true;
+	send_with_fds(5, 8, 0);
+	expect_broken(vus_chan_fill(&chan));
+	assert_int_equal(count_fds(), n);
+}
+
+static void
+a_bare_channel_takes_bytes_and_no_descriptor(void **state)
+{
+	(void)state;
+	chan.bare = true;
+	send_with_fds(5, 8, 0);
+	assert_int_equal(vus_chan_fill(&chan), VUS_CHAN_OK);
+	expect_message(5, 8, 0);
+	send_with_fds(5, 8, 1);
+	expect_broken(vus_chan_fill(&chan));
+	assert_int_equal(chan.nfds, 0);
 }
 
 static void
@@ -670,6 +711,8 @@ main(void)
 		CHAN_TEST(
 		    descriptors_in_the_middle_of_a_message_break_the_channel),
 		CHAN_TEST(the_most_descriptors_of_a_message_arrive),
+		CHAN_TEST(what_nobody_asked_for_is_closed),
+		CHAN_TEST(a_bare_channel_takes_bytes_and_no_descriptor),
 		CHAN_TEST(one_descriptor_more_breaks_the_channel),
 		CHAN_TEST(
 		    descriptors_of_messages_that_nobody_takes_are_bounded),

@@ -342,6 +342,17 @@ a_listening_socket_is_taken_over_and_stays_when_closed(void **state)
 	assert_int_equal(fcntl(fd, F_GETFD), -1);
 }
 
+/* Whose end is it? The peer's is told from a channel by the name of ours. */
+static socklen_t
+name_of_peer(int fd)
+{
+	struct sockaddr_un name;
+	socklen_t len = sizeof(name);
+
+	assert_int_equal(getpeername(fd, (struct sockaddr *)&name, &len), 0);
+	return len - (socklen_t)sizeof(sa_family_t);
+}
+
 static void
 a_connected_socket_is_taken_over(void **state)
 {
@@ -349,10 +360,29 @@ a_connected_socket_is_taken_over(void **state)
 
 	(void)state;
 	make_pair(pair);
+	assert_int_equal(name_of_peer(pair[1]), 0);
 	assert_int_equal(listener_open_fd(&l, pair[0]), 0);
 	assert_true(l.connected);
+	assert_int_not_equal(name_of_peer(pair[1]), 0);
+	/* It is looked at more than once. */
+	assert_int_equal(listener_open_fd(&l, pair[0]), 0);
 	assert_int_equal(fcntl(pair[0], F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
 	fd_closep(&pair[1]);
+}
+
+static void
+a_connection_that_we_make_has_a_name_at_our_end(void **state)
+{
+	AUTO_FD int door = bind_socket(SOCK_STREAM, true);
+	AUTO_FD int accepted = -1;
+
+	(void)state;
+	assert_int_equal(listener_connect(&l, path), 0);
+	assert_true(l.connected);
+	accepted = accept4(door, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(accepted >= 0);
+	assert_int_not_equal(name_of_peer(accepted), 0);
+	assert_int_equal(listener_close(&l), 0);
 }
 
 static void
@@ -418,6 +448,7 @@ main(void)
 		LISTENER_TEST(
 		    a_listening_socket_is_taken_over_and_stays_when_closed),
 		LISTENER_TEST(a_connected_socket_is_taken_over),
+		LISTENER_TEST(a_connection_that_we_make_has_a_name_at_our_end),
 		LISTENER_TEST(any_other_descriptor_is_refused),
 	};
 

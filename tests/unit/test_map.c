@@ -887,6 +887,60 @@ answers_that_never_come_are_bounded(void **state)
 	assert_int_equal(fake->watched_backend, -1);
 }
 
+static void
+a_descriptor_with_an_answer_breaks_the_channel_at_once(void **state)
+{
+	uint64_t good = 0;
+	unsigned char buf[64];
+	size_t len;
+
+	(void)state;
+	/* In a whole one, and in its first byte: it would stay for ever. */
+	for (unsigned whole = 0; whole < 2; whole++) {
+		fake_set_channel(fake);
+		fake_start_ring(fake, 0);
+		expect_map(fake, 0);
+		len = build_msg(buf, VUS_BACKEND_SHMEM_MAP,
+		    VUS_VERSION | VUS_FLAG_REPLY, &good, sizeof(good));
+		peer_write(
+		    fake->channel, buf, whole ? len : 1, &fake->front, 1);
+		assert_true(lives(vus_session_backend_ready(&fake->s)));
+		assert_int_equal(fake->watched_backend, -1);
+		fake_stop_ring(fake, 0);
+	}
+}
+
+static void
+half_an_answer_is_told_from_the_next(void **state)
+{
+	static const uint64_t good;
+	unsigned char buf[64];
+	unsigned long long answers = fake->s.answers;
+	size_t len = build_msg(buf, VUS_BACKEND_SHMEM_MAP,
+	    VUS_VERSION | VUS_FLAG_REPLY, &good, sizeof(good));
+
+	(void)state;
+	fake_set_channel(fake);
+	fake_start_ring(fake, 0);
+	expect_map(fake, 0);
+	assert_false(vus_session_mid_answer(&fake->s));
+	peer_write(fake->channel, buf, 5, NULL, 0);
+	assert_true(lives(vus_session_backend_ready(&fake->s)));
+	assert_true(vus_session_mid_answer(&fake->s));
+	assert_int_equal(fake->s.answers, answers);
+	peer_write(fake->channel, buf + 5, len - 5, NULL, 0);
+	assert_true(lives(vus_session_backend_ready(&fake->s)));
+	assert_false(vus_session_mid_answer(&fake->s));
+	assert_int_equal(fake->s.answers, answers + 1);
+	/* And one that does not end costs the channel, and nothing else. */
+	peer_write(fake->channel, buf, 5, NULL, 0);
+	assert_true(lives(vus_session_backend_ready(&fake->s)));
+	vus_session_answer_late(&fake->s);
+	assert_int_equal(fake->watched_backend, -1);
+	assert_false(vus_session_mid_answer(&fake->s));
+	fake_stop_ring(fake, 0);
+}
+
 int
 main(void)
 {
@@ -946,6 +1000,9 @@ main(void)
 		MAP_TEST(an_answer_that_nobody_asked_for_closes_the_channel),
 		MAP_TEST(without_reply_ack_no_answer_is_asked_for),
 		MAP_TEST(answers_that_never_come_are_bounded),
+		MAP_TEST(
+		    a_descriptor_with_an_answer_breaks_the_channel_at_once),
+		MAP_TEST(half_an_answer_is_told_from_the_next),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
