@@ -15,13 +15,13 @@
 #include "proto/session.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 enum verdict {
 	DONE,	 /* carried out; acknowledge if asked */
@@ -508,24 +508,30 @@ on_set_vring_enable(struct vus_session *s, struct vus_msg *msg)
 }
 
 /*
- * Take the descriptor of a message into *fd. It must be an eventfd (or
- * another anonymous inode, which is harmless) and will not block us.
+ * Take the descriptor of a message into *fd. It must be an eventfd, and stays
+ * as it came: its flags are the front-end's, too.
+ *
+ * No other kind will do. An eventfd holds nothing and is read, written and
+ * waited for under a spin lock. An io_uring would hold what is registered with
+ * it, such as the front-end's own end of the connection; an epoll descriptor
+ * has a lock that its owner can hold for as long as it likes, and whoever
+ * looks at it can then not even be killed. Both have no type of file, as an
+ * eventfd has none. A number that is added tells: what else has none takes no
+ * bytes, or not these. Zero changes nothing; whoever waits for the descriptor
+ * looks once, which can be one interrupt too many for the guest.
  */
 static enum verdict
 take_event_fd(struct vus_session *s, struct vus_msg *msg, int *fd)
 {
+	uint64_t zero = 0;
 	struct stat st;
-	int flags;
 
 	*fd = -1;
-	flags = fcntl(msg->fds[0], F_GETFL);
-	if (flags < 0 || fstat(msg->fds[0], &st) < 0)
+	if (fstat(msg->fds[0], &st) < 0)
 		return refuse(s, "%s", strerror(errno));
-	if ((st.st_mode & S_IFMT) != 0 || (flags & O_PATH) != 0)
+	if ((st.st_mode & S_IFMT) != 0 ||
+	    write(msg->fds[0], &zero, sizeof(zero)) != sizeof(zero))
 		return refuse(s, "the descriptor is not an eventfd");
-	if (!(flags & O_NONBLOCK) &&
-	    fcntl(msg->fds[0], F_SETFL, O_NONBLOCK) < 0)
-		return refuse(s, "%s", strerror(errno));
 	*fd = vus_msg_take_fd(msg);
 	return DONE;
 }

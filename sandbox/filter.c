@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* --- the lists ----------------------------------------------------------- */
@@ -77,6 +78,11 @@
 #define NONBLOCK O_NONBLOCK
 #else
 #define NONBLOCK (O_NONBLOCK | O_LARGEFILE)
+#endif
+
+/* Not in every C library's headers. */
+#ifndef RWF_NOWAIT
+#define RWF_NOWAIT 0x8
 #endif
 
 static const struct filter_rule supervisor_rules[] = {
