@@ -8,7 +8,13 @@
 #include "proto/session.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
+
+/* So often a channel is looked at that is left: its other end may be being
+ * closed, which throws away what lies there after we are told. */
+#define LOOKS 8U
 
 /* A VRING_CALL or VRING_ERR was answered: the next may go. */
 static void
@@ -56,6 +62,68 @@ static const struct row rows[VUS_BACKEND_END] = {
 };
 /* clang-format on */
 
+/* --- what lies unread ---------------------------------------------------- */
+
+/*
+ * Whether the front-end has read all that we have sent. The kernel counts what
+ * is on its way against the user of all workers, until the front-end reads or
+ * closes; so this has to come from the kernel.
+ */
+static bool
+all_read(int fd)
+{
+	int bytes;
+
+	return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes == 0;
+}
+
+void
+vus_backend_look(struct vus_session *s)
+{
+	if (s->state.sent != 0 && all_read(s->backend.fd))
+		s->state.sent = 0;
+}
+
+/* At most so many descriptors may lie in the channels of a session. */
+static unsigned
+unread_max(const struct vus_session *s)
+{
+	unsigned n = VUS_UNREAD_SPARE;
+
+	for (unsigned i = 0; i < VUS_SHMEM_MAX; i++)
+		n += s->device->shm[i].size != 0;
+	return n;
+}
+
+/* Whether one more may. Returns as vus_backend_send(). */
+static int
+room_for_fd(struct vus_session *s)
+{
+	struct vus_state *st = &s->state;
+	unsigned max = unread_max(s);
+
+	if (st->left >= max)
+		return -EDQUOT;
+	if (st->left + st->sent < max)
+		return 0;
+	vus_backend_look(s);
+	return st->sent == 0 ? 0 : -EBUSY;
+}
+
+void
+vus_backend_leave(struct vus_session *s)
+{
+	struct vus_state *st = &s->state;
+
+	for (unsigned i = 0; st->sent != 0 && i < LOOKS; i++)
+		vus_backend_look(s);
+	st->left += st->sent;
+	st->sent = 0;
+	st->map_waits = false;
+}
+
+/* --- requests ------------------------------------------------------------ */
+
 int
 vus_backend_send(struct vus_session *s, enum vus_backend_request request,
     unsigned index, const void *payload, size_t len, int fd)
@@ -68,15 +136,15 @@ vus_backend_send(struct vus_session *s, enum vus_backend_request request,
 	/* What the channel has not taken yet goes before. */
 	if (vus_chan_blocked(&s->backend))
 		return -EAGAIN;
-	if (fd >= 0 && st->unread + st->npending >= VUS_UNREAD_MAX)
-		return -EDQUOT;
+	rc = fd >= 0 ? room_for_fd(s) : 0;
+	if (rc < 0)
+		return rc;
 	rc = vus_chan_send(&s->backend, request, ask ? VUS_FLAG_NEED_REPLY : 0,
 	    payload, len, fd);
 	if (rc < 0)
 		return rc;
-	if (!ask)
-		st->unread++;
-	else
+	st->sent += fd >= 0;
+	if (ask)
 		st->pending[(st->pending_first + st->npending++) %
 			    VUS_PENDING_MAX] =
 		    (struct vus_pending){ .request = (uint8_t)request,

@@ -25,13 +25,22 @@ struct vus_session;
  * Send a request with payload of len bytes and, unless -1, a descriptor. If
  * answers were negotiated it asks for one, and remembers index till then; if
  * the front-end owes too many already, a SHMEM_MAP goes out without.
- * Returns 0; -EAGAIN if there is no room at present; or another negative
- * errno, when the channel is of no more use: -EDQUOT if VUS_UNREAD_MAX have
- * been sent in vain.
+ * Returns 0; -EAGAIN if there is no room at present; -EBUSY if as many
+ * descriptors as may lie unread do so in this channel, or -ETOOMANYREFS if they
+ * do in those of all front-ends together: nothing will tell when that changes;
+ * or another negative errno, when the channel is of no more use: -EDQUOT if so
+ * many lie in those before this one.
  */
 int vus_backend_send(struct vus_session *s, enum vus_backend_request request,
     unsigned index, const void *payload, size_t len, int fd)
     __attribute__((warn_unused_result));
+
+/* Note if the front-end has read all that was sent. */
+void vus_backend_look(struct vus_session *s);
+
+/* The channel will be closed: what lies in it unread, if it does, is on its way
+ * until the front-end closes its end. */
+void vus_backend_leave(struct vus_session *s);
 
 /* Answers have come in: read and note them. */
 void vus_backend_readable(struct vus_session *s);

@@ -60,7 +60,9 @@ void
 vus_map_continue(struct vus_session *s)
 {
 	struct vus_state *st = &s->state;
+	bool waited = st->map_waits;
 
+	st->map_waits = false;
 	for (; st->map_next < VUS_SHMEM_MAX; st->map_next++) {
 		unsigned shmid = st->map_next;
 		int rc;
@@ -78,12 +80,25 @@ vus_map_continue(struct vus_session *s)
 		rc = send_map(s, shmid);
 		if (rc == -EAGAIN)
 			return;
+		if (rc == -EBUSY || rc == -ETOOMANYREFS) {
+			st->map_waits = true;
+			if (!waited)
+				vus_log(s, VUS_LOG_WARN,
+				    "SHMEM_MAP of shmid %u waits: %s", shmid,
+				    rc == -EBUSY
+					? "the front-end has not read those "
+					  "that were sent"
+					: "too many descriptors lie unread in "
+					  "the channels of all front-ends");
+			return;
+		}
 		if (rc < 0) {
 			vus_log(s, VUS_LOG_WARN,
 			    "back-end channel: SHMEM_MAP of shmid %u not "
 			    "sent: %s; the guest will see no memory there",
 			    shmid,
-			    rc == -EDQUOT ? "too many were not answered"
+			    rc == -EDQUOT ? "too many lie unread in channels "
+					    "of before"
 					  : strerror(-rc));
 			vus_session_set_backend(s, -1);
 			return;
@@ -96,13 +111,15 @@ vus_map_start(struct vus_session *s)
 {
 	s->state.map_next = 0;
 	memset(s->state.map, 0, sizeof(s->state.map));
+	vus_backend_look(s);
 	vus_map_continue(s);
 }
 
 bool
 vus_map_wants_write(const struct vus_session *s)
 {
-	return s->state.map_next < VUS_SHMEM_MAX && vus_map_allowed(s);
+	return s->state.map_next < VUS_SHMEM_MAX && !s->state.map_waits &&
+	       vus_map_allowed(s);
 }
 
 void
@@ -110,6 +127,7 @@ vus_map_stop(struct vus_session *s)
 {
 	memset(s->state.map, 0, sizeof(s->state.map));
 	s->state.map_next = VUS_SHMEM_MAX;
+	s->state.map_waits = false;
 	s->state.nstale = s->state.npending;
 }
 

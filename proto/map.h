@@ -40,7 +40,7 @@ bool vus_map_allowed(const struct vus_session *s);
  */
 void vus_map_start(struct vus_session *s);
 
-/* Go on after the channel had no room. */
+/* Go on after the channel had no room, or map_waits. */
 void vus_map_continue(struct vus_session *s);
 
 /* Whether the channel has to be watched for writing to go on. */

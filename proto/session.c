@@ -113,9 +113,8 @@ vus_session_set_backend(struct vus_session *s, int fd)
 {
 	if (s->backend.fd >= 0)
 		s->host.watch(s->host.ctx, VUS_WATCH_BACKEND, 0, -1);
+	vus_backend_leave(s);
 	vus_chan_close(&s->backend);
-	/* They may lie unread in a channel that we see no more. */
-	s->state.unread += s->state.npending;
 	s->state.npending = 0;
 	s->state.nstale = 0;
 	for (unsigned i = 0; i < VUS_RINGS_MAX; i++) {
@@ -401,7 +400,8 @@ next(const struct vus_session *s)
 		if (ring_polled(&s->ring[i]))
 			next = VUS_NEXT_POLL;
 	}
-	return next;
+	/* Nothing tells when a front-end has read. */
+	return s->state.map_waits ? VUS_NEXT_POLL : next;
 }
 
 /* What came makes no message; of the one at hand the header may be there. */
@@ -573,6 +573,8 @@ vus_session_work(struct vus_session *s)
 	for (unsigned i = 0; i < s->device->type->num_queues; i++)
 		if (s->ring[i].look || ring_polled(&s->ring[i]))
 			vus_ring_serve(s, i);
+	if (s->state.map_waits)
+		vus_map_continue(s);
 	if (!vus_state_busy(&s->transfer))
 		return next(s);
 	vus_state_ready(s);

@@ -31,9 +31,11 @@
 #define VUS_RINGS_MAX 8U
 /* Answers of the front-end that may be due at a time. */
 #define VUS_PENDING_MAX (2U * VUS_SHMEM_MAX)
-/* SHMEM_MAPs, each with a descriptor, that a front-end may have been sent
- * without a sign that it has read them. No more are sent then. */
-#define VUS_UNREAD_MAX (4U * VUS_SHMEM_MAX)
+/* SHMEM_MAPs, each with a descriptor, that may lie in a front-end's channels
+ * unread: one for each region, and these. More wait until it has read. */
+#define VUS_UNREAD_SPARE 16U
+/* With all the regions that there can be. */
+#define VUS_UNREAD_MAX (VUS_SHMEM_MAX + VUS_UNREAD_SPARE)
 
 enum vus_log_level { VUS_LOG_ERR, VUS_LOG_WARN, VUS_LOG_INFO, VUS_LOG_DEBUG };
 
@@ -162,7 +164,11 @@ struct vus_state {
 	uint64_t seen[VUS_MEM_TABLE_MAX];
 	unsigned pending_first, npending;
 	unsigned nstale; /* of these, the oldest ones of earlier starts */
-	unsigned unread; /* sent besides, and never to be heard of again */
+	/* Maps that may lie unread: in the channel, since nothing lay there;
+	 * and in those before it, where we see no more what becomes of them.
+	 * An answer tells nothing: it can be sent in advance. */
+	unsigned sent, left;
+	bool map_waits; /* the next map, until there are fewer */
 	struct vus_pending pending[VUS_PENDING_MAX]; /* oldest first */
 };
 

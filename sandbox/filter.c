@@ -11,6 +11,7 @@
 #include <linux/audit.h>
 #include <linux/net.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>

@@ -145,6 +145,23 @@ enter_no_capabilities(const struct sandbox_policy *policy)
 
 /* --- limits -------------------------------------------------------------- */
 
+/*
+ * Descriptors on their way are held against this limit, too. Where supervisor
+ * and workers are one user, as by the unit, theirs count together, and it must
+ * still be able to send to a new worker when these cannot send any more.
+ */
+static rlim_t
+below_supervisor(rlim_t value)
+{
+	struct rlimit now;
+	rlim_t most;
+
+	if (getrlimit(RLIMIT_NOFILE, &now) < 0)
+		return value;
+	most = now.rlim_max - now.rlim_max / 8;
+	return value < most ? value : most;
+}
+
 static int
 limit(__rlimit_resource_t resource, rlim_t value)
 {
@@ -164,8 +181,8 @@ limit(__rlimit_resource_t resource, rlim_t value)
 static int
 enter_limits(const struct sandbox_policy *policy)
 {
-	int rc = limit(
-	    RLIMIT_NOFILE, (rlim_t)policy->max_fds + policy->max_fds_on_way);
+	int rc = limit(RLIMIT_NOFILE,
+	    below_supervisor((rlim_t)policy->max_fds + policy->max_fds_on_way));
 
 	if (rc == 0)
 		rc = limit(RLIMIT_NPROC, 0);

@@ -18,7 +18,7 @@ setup_traced() {
 # trace_on PID: from now on the system calls of PID are recorded.
 trace_on() {
     echo "$1" >"$trace.worker"
-    strace -o "$trace" -e trace=recvmsg,sendmsg,read,preadv2,write,fcntl,mmap,munmap,brk -p "$1" 2>/dev/null &
+    strace -o "$trace" -e trace=recvmsg,sendmsg,read,preadv2,write,ioctl,fcntl,mmap,munmap,brk -p "$1" 2>/dev/null &
     echo $! >"$trace.pid"
     wait_until is_traced "$1"
 }
@@ -88,6 +88,8 @@ calls() {
     assert_equal "${#lines[@]}" 2
     assert_line --index 0 --regexp 'SCM_RIGHTS.*= 52$'
     assert_line --index 1 --regexp '= 20$'
+    # Nothing lies unread that would have to be looked after.
+    assert_equal "$(calls ioctl)" 0
 }
 
 @test "a FLUSH costs one read of the kick and one write of the call" {

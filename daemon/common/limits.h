@@ -10,6 +10,10 @@
 /* Workers of one supervisor at a time: connections, and a spare. */
 #define WORKERS_MAX 1024U
 
+/* Descriptors that can lie unread in the channels of one connection:
+ * VUS_UNREAD_MAX, which the supervisor does not know. */
+#define UNREAD_FDS_MAX 272U
+
 /* Clients of the control socket at a time. */
 #define CONTROL_CLIENTS_MAX 32U
 

@@ -876,16 +876,28 @@ confine(void)
 	return rc;
 }
 
-/* A thousand devices have many descriptors. */
+/*
+ * A thousand devices have many descriptors. And those that front-ends leave
+ * unread are held against the limit of whoever sends one more; so if all of
+ * them can leave more than that, some can keep others from getting theirs.
+ */
 static void
 raise_limits(void)
 {
+	const rlim_t unread = (rlim_t)WORKERS_MAX * UNREAD_FDS_MAX;
 	struct rlimit lim;
 
-	if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
-		lim.rlim_cur = lim.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &lim);
-	}
+	if (getrlimit(RLIMIT_NOFILE, &lim) < 0)
+		return;
+	lim.rlim_cur = lim.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &lim);
+	/* The workers get seven eighths: sandbox.c. */
+	if (lim.rlim_max - lim.rlim_max / 8 < unread)
+		log_info("RLIMIT_NOFILE (LimitNOFILE= of the unit) is %llu: "
+			 "%u front-ends that do not read what they are sent "
+			 "can keep others from their regions",
+		    (unsigned long long)lim.rlim_max,
+		    (unsigned)(lim.rlim_max / UNREAD_FDS_MAX));
 }
 
 static int

@@ -87,6 +87,9 @@ struct worker {
 /* One worker per process. Static: nothing of it is allocated. */
 static struct worker the_worker;
 
+static_assert(UNREAD_FDS_MAX == VUS_UNREAD_MAX,
+    "what the supervisor reckons with is what a session leaves");
+
 static void __attribute__((noreturn))
 worker_exit(enum worker_exit_status status)
 {
@@ -814,7 +817,7 @@ worker_run(void)
 	policy.gid = setup.gid;
 	policy.max_fds =
 	    OTHER_FDS + VUS_SHMEM_MAX + 3 * VUS_RINGS_MAX + 2 * VUS_FDS_MAX;
-	policy.max_fds_on_way = WORKERS_MAX * VUS_UNREAD_MAX;
+	policy.max_fds_on_way = WORKERS_MAX * UNREAD_FDS_MAX;
 	never_block_for_ever();
 	reserve_memory();
 	rc = sandbox_enter(&policy, &stage);

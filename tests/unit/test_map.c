@@ -574,7 +574,7 @@ a_map_that_the_system_refuses_to_send_costs_the_channel(void **state)
 {
 	(void)state;
 	fake_set_channel(fake);
-	fail_with = ETOOMANYREFS;
+	fail_with = EPERM;
 	fake_start_ring(fake, 0);
 	fail_with = 0;
 	assert_int_equal(fake->watched_backend, -1);
@@ -582,6 +582,30 @@ a_map_that_the_system_refuses_to_send_costs_the_channel(void **state)
 	assert_false(vus_session_backend_wants_write(&fake->s));
 	fake_set_channel(fake);
 	expect_map(fake, 0);
+}
+
+/* Other front-ends do not read what they were sent. */
+static void
+a_map_waits_until_fewer_descriptors_are_on_their_way(void **state)
+{
+	unsigned warned;
+
+	(void)state;
+	fake_set_channel(fake);
+	fail_with = ETOOMANYREFS;
+	fake_start_ring(fake, 0);
+	warned = fake->logged[VUS_LOG_WARN];
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(vus_session_work(&fake->s), VUS_NEXT_POLL);
+		assert_false(vus_session_backend_wants_write(&fake->s));
+		expect_no_map(fake);
+	}
+	assert_int_equal(fake->logged[VUS_LOG_WARN], warned);
+	assert_non_null(strstr(fake->last, "shmid 0 waits"));
+	fail_with = 0;
+	assert_int_equal(vus_session_work(&fake->s), VUS_NEXT_WAIT);
+	expect_map(fake, 0);
+	fake_answer(fake, 0);
 }
 
 /* The channel has no room: what waits goes out when it has, in this start. */
@@ -887,6 +911,158 @@ answers_that_never_come_are_bounded(void **state)
 	assert_int_equal(fake->watched_backend, -1);
 }
 
+/* --- what lies unread ---------------------------------------------------- */
+
+/* Without REPLY_ACK: not even an answer could tell. */
+static void
+start_in_silence(void)
+{
+	AUTO_FD int kick = make_eventfd();
+	uint64_t value = 0;
+
+	assert_true(lives(fake_request(fake, VUS_SET_VRING_KICK, VUS_VERSION,
+	    &value, sizeof(value), &kick, 1)));
+	value = UINT64_C(1) << 32;
+	assert_true(lives(fake_request(fake, VUS_SET_VRING_ENABLE, VUS_VERSION,
+	    &value, sizeof(value), NULL, 0)));
+	expect_silence(fake);
+}
+
+static void
+stop_in_silence(void)
+{
+	uint64_t value = 0;
+
+	assert_true(lives(fake_request(fake, VUS_SET_VRING_ENABLE, VUS_VERSION,
+	    &value, sizeof(value), NULL, 0)));
+	expect_silence(fake);
+}
+
+static void
+set_channel_in_silence(void)
+{
+	int pair[2];
+
+	make_pair(pair);
+	assert_true(lives(fake_request(
+	    fake, VUS_SET_BACKEND_REQ_FD, VUS_VERSION, NULL, 0, &pair[0], 1)));
+	fd_closep(&pair[0]);
+	fake->channel = pair[1];
+}
+
+static void
+maps_that_are_read_go_out_for_ever(void **state)
+{
+	unsigned shmid;
+	bool need_reply;
+
+	(void)state;
+	fake_disconnect(fake);
+	connect_without(VUS_BIT(VUS_F_REPLY_ACK));
+	set_channel_in_silence();
+	for (unsigned i = 0; i < 2000; i++) {
+		start_in_silence();
+		assert_true(fake_take_map(fake, &shmid, &need_reply));
+		stop_in_silence();
+	}
+}
+
+static void
+maps_that_are_not_read_are_bounded_and_wait(void **state)
+{
+	unsigned shmid, n = 0;
+	bool need_reply;
+
+	(void)state;
+	fake_disconnect(fake);
+	connect_without(VUS_BIT(VUS_F_REPLY_ACK));
+	set_channel_in_silence();
+	for (unsigned i = 0; i < 100; i++) {
+		start_in_silence();
+		assert_false(vus_session_backend_wants_write(&fake->s));
+		if (i != 99)
+			stop_in_silence();
+	}
+	assert_int_equal(vus_session_work(&fake->s), VUS_NEXT_POLL);
+	while (fake_take_map(fake, &shmid, &need_reply))
+		n++;
+	assert_int_equal(n, 1 + VUS_UNREAD_SPARE);
+	/* What waited is for the start of now. */
+	assert_int_equal(vus_session_work(&fake->s), VUS_NEXT_WAIT);
+	expect_map(fake, 0);
+	expect_no_map(fake);
+}
+
+/* An answer can be written before there is anything to answer. */
+static void
+an_answer_does_not_say_that_a_map_was_read(void **state)
+{
+	unsigned n = 0, shmid;
+	bool need_reply;
+
+	(void)state;
+	fake_set_channel(fake);
+	for (unsigned i = 0; i < 100; i++) {
+		fake_start_ring(fake, 0);
+		if (fake->s.state.npending != 0) {
+			uint64_t good = 0;
+
+			peer_send(fake->channel, VUS_BACKEND_SHMEM_MAP,
+			    VUS_VERSION | VUS_FLAG_REPLY, &good, sizeof(good),
+			    NULL, 0);
+			assert_true(lives(vus_session_backend_ready(&fake->s)));
+		}
+		fake_stop_ring(fake, 0);
+	}
+	assert_true(fake->watched_backend >= 0);
+	while (fake_take_map(fake, &shmid, &need_reply))
+		n++;
+	assert_int_equal(n, 1 + VUS_UNREAD_SPARE);
+}
+
+static void
+maps_unread_in_channels_of_before_count(void **state)
+{
+	int old[100];
+	unsigned n = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(old); i++) {
+		fake->channel = -1;
+		fake_set_channel(fake);
+		old[i] = fake->channel;
+		fake_start_ring(fake, 0);
+		fake_stop_ring(fake, 0);
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(old); i++) {
+		struct peer_msg got;
+
+		while (peer_recv(old[i], &got)) {
+			n++;
+			fd_closep(&got.fd);
+		}
+		fd_closep(&old[i]);
+	}
+	fake->channel = -1;
+	assert_int_equal(n, 1 + VUS_UNREAD_SPARE);
+	assert_non_null(strstr(fake->last, "channels of before"));
+}
+
+static void
+maps_that_end_with_their_channel_do_not_count(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 100; i++) {
+		fake_set_channel(fake);
+		fake_start_ring(fake, 0);
+		fake_stop_ring(fake, 0);
+		fd_closep(&fake->channel);
+	}
+	fake_set_channel(fake);
+	fake_start_ring(fake, 0);
+	expect_map(fake, 0);
+}
+
 static void
 a_descriptor_with_an_answer_breaks_the_channel_at_once(void **state)
 {
@@ -1000,6 +1176,12 @@ main(void)
 		MAP_TEST(an_answer_that_nobody_asked_for_closes_the_channel),
 		MAP_TEST(without_reply_ack_no_answer_is_asked_for),
 		MAP_TEST(answers_that_never_come_are_bounded),
+		MAP_TEST(a_map_waits_until_fewer_descriptors_are_on_their_way),
+		MAP_TEST(maps_that_are_read_go_out_for_ever),
+		MAP_TEST(maps_that_are_not_read_are_bounded_and_wait),
+		MAP_TEST(an_answer_does_not_say_that_a_map_was_read),
+		MAP_TEST(maps_unread_in_channels_of_before_count),
+		MAP_TEST(maps_that_end_with_their_channel_do_not_count),
 		MAP_TEST(
 		    a_descriptor_with_an_answer_breaks_the_channel_at_once),
 		MAP_TEST(half_an_answer_is_told_from_the_next),

@@ -382,6 +382,8 @@ step_channel(void)
 		fd_closep(&pair[1]);
 		return alive;
 	}
+	/* What may lie unread in the one before is not this model's. */
+	fake->s.state.left = 0;
 	close_channel();
 	m.channel = true;
 	spare = pair[0];
