@@ -392,7 +392,7 @@ builder_pid() {
     assert_line --regexp '^supervisor: 26 calls allowed by 32 rules, 19 of them with argument rules; 2 rules for an error; all else kills$'
     assert_line --regexp '^flusher: 17 calls allowed by 18 rules, 9 of them with argument rules; 2 rules for an error; all else kills$'
     # The second: with musl, which writes and takes memory by other calls.
-    assert_line --regexp '^worker: (20 calls allowed by 23 rules, 13 of them with argument rules; 4|22 calls allowed by 26 rules, 15 of them with argument rules; 2) rules for an error; all else kills$'
+    assert_line --regexp '^worker: (22 calls allowed by 25 rules, 15 of them with argument rules; 4|24 calls allowed by 28 rules, 17 of them with argument rules; 2) rules for an error; all else kills$'
 }
 
 # --- descriptors ------------------------------------------------------------------

@@ -370,7 +370,10 @@ for _ in range(sent // (len(STATUS) + 1)):
     with_client '
 s = connect()
 for _ in range(50):
-    s.sendmsg([STATUS + b"\n"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))])
+    try:
+        s.sendmsg([STATUS + b"\n"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))])
+    except PermissionError:     # not even sent, where the kernel has SO_PASSRIGHTS
+        s.sendall(STATUS + b"\n")
     assert json.loads(line_of(s))["ok"]
 fds = len(os.listdir("/proc/%s/fd" % os.environ["daemon_pid"]))
 assert fds == '"$before"' + 1, fds'
