@@ -105,6 +105,7 @@ main(void)
 	while (due != 0)
 		due -= take(PRIV_REGIONS, NULL).u.regions.n;
 	(void)take(PRIV_CONNECT, &fd);
+	(void)take(PRIV_BEGIN, NULL);
 
 	switch (take_order(fd)) {
 	case 'i':
