@@ -56,6 +56,23 @@ send_map(struct vus_session *s, unsigned shmid)
 	return 0;
 }
 
+/* Of those that a front-end has not read only itself can know better; but one
+ * that waits because of others is worth a warning. */
+static void
+tell_wait(const struct vus_session *s, unsigned shmid, int rc)
+{
+	if (rc == -EBUSY)
+		vus_log(s, VUS_LOG_DEBUG,
+		    "SHMEM_MAP of shmid %u waits: the front-end has not read "
+		    "those that were sent",
+		    shmid);
+	else
+		vus_log(s, VUS_LOG_WARN,
+		    "SHMEM_MAP of shmid %u waits: too many descriptors lie "
+		    "unread in the channels of all front-ends",
+		    shmid);
+}
+
 void
 vus_map_continue(struct vus_session *s)
 {
@@ -83,13 +100,7 @@ vus_map_continue(struct vus_session *s)
 		if (rc == -EBUSY || rc == -ETOOMANYREFS) {
 			st->map_waits = true;
 			if (!waited)
-				vus_log(s, VUS_LOG_WARN,
-				    "SHMEM_MAP of shmid %u waits: %s", shmid,
-				    rc == -EBUSY
-					? "the front-end has not read those "
-					  "that were sent"
-					: "too many descriptors lie unread in "
-					  "the channels of all front-ends");
+				tell_wait(s, shmid, rc);
 			return;
 		}
 		if (rc < 0) {
