@@ -106,6 +106,14 @@ daemon_is_gone() {
 # region_file NAME: print a path that opens the region's memory, as a host
 # program that may look into the daemon can.
 region_file() {
+	wait_until find_region "$1" 2>/dev/null || {
+		echo "the daemon has no region named '$1'" >&2
+		return 1
+	}
+}
+
+# The socket can be there before the supervisor has what it serves.
+find_region() {
 	local fd
 	for fd in "/proc/$daemon_pid/fd/"*; do
 		if [[ $(readlink "$fd") == "/memfd:vhost-shmemd:$1 (deleted)" ]]; then
@@ -113,7 +121,6 @@ region_file() {
 			return
 		fi
 	done
-	echo "the daemon has no region named '$1'" >&2
 	return 1
 }
 
