@@ -515,9 +515,8 @@ read_kick(int fd)
 	uint64_t count;
 	struct iovec iov = { .iov_base = &count, .iov_len = sizeof(count) };
 	/* Not every C library has a function for it. No offset: -1. */
-	ssize_t n =
-	    (ssize_t)syscall(
-		SYS_preadv2, (long)fd, &iov, 1L, -1L, -1L, (long)RWF_NOWAIT);
+	ssize_t n = (ssize_t)syscall(
+	    SYS_preadv2, (long)fd, &iov, 1L, -1L, -1L, (long)RWF_NOWAIT);
 
 	/* A kernel that knows no such read of an eventfd. It was readable; if
 	 * its owner has read it since, the next alarm ends the wait. */
