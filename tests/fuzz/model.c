@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* Messages that have been received and not settled: two full buffers of bare
  * headers are fewer. */
@@ -843,8 +844,10 @@ file_of(int fd)
 		file.use = USE_FILE;
 	else if (S_ISFIFO(st.st_mode) && !(flags & O_PATH))
 		file.use = USE_PIPE;
-	/* Anonymous inodes have no type; O_PATH can do nothing. */
-	else if ((st.st_mode & S_IFMT) == 0 && !(flags & O_PATH))
+	/* Anonymous inodes have no type; of these eventfds alone take eight
+	 * zero bytes. O_PATH can do nothing. */
+	else if ((st.st_mode & S_IFMT) == 0 && !(flags & O_PATH) &&
+		 write(fd, (const char[8]){ 0 }, 8) == 8)
 		file.use = USE_EVENT;
 	return file;
 }
