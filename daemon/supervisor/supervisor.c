@@ -886,18 +886,20 @@ raise_limits(void)
 {
 	const rlim_t unread = (rlim_t)WORKERS_MAX * UNREAD_FDS_MAX;
 	struct rlimit lim;
+	rlim_t workers;
 
 	if (getrlimit(RLIMIT_NOFILE, &lim) < 0)
 		return;
 	lim.rlim_cur = lim.rlim_max;
 	(void)setrlimit(RLIMIT_NOFILE, &lim);
 	/* The workers get seven eighths: sandbox.c. */
-	if (lim.rlim_max - lim.rlim_max / 8 < unread)
+	workers = lim.rlim_max - lim.rlim_max / 8;
+	if (workers < unread)
 		log_info("RLIMIT_NOFILE (LimitNOFILE= of the unit) is %llu: "
 			 "%u front-ends that do not read what they are sent "
 			 "can keep others from their regions",
 		    (unsigned long long)lim.rlim_max,
-		    (unsigned)(lim.rlim_max / UNREAD_FDS_MAX));
+		    (unsigned)(workers / UNREAD_FDS_MAX));
 }
 
 static int
