@@ -58,6 +58,7 @@ If this is what was meant: make update-seccomp, and read what git diff shows."
         [[ $list != */supervisor.pfc ]] || output=$(grep -vx setsockopt <<<"$output")
         # A worker's is for one question about sockets: SIOCOUTQ.
         if [[ $list = */worker.pfc ]]; then
+            # shellcheck disable=SC2016 # for sed
             run -0 sed -n '/"ioctl"/,/action/s/.*\$a1\(.lo32\)* == \(.....\)).*/\2/p' "$list"
             assert_output 21521
             run -0 calls "$list"
